@@ -1,0 +1,103 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: summary
+type: aggregate
+short_description: The end of a run in a few lines, and its part of the report
+version_added: "0.1.0"
+description:
+  - Prints per stage what changed, what failed and how long it took; for each failure what, where, why and the command that tries it again; in check
+    mode what would change; and whether what was made has been verified.
+  - Completes the report that the stage C(verify) wrote by what only a callback sees, the changes of this run and its timeline.
+  - Enable it by C(callbacks_enabled = slipway.mlops.summary) in C(ansible.cfg).
+author:
+  - The slipway authors (@slipway-mlops)
+"""
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+from ansible import context
+from ansible.plugins.callback import CallbackBase
+from ansible_collections.slipway.mlops.plugins.module_utils import _run_record as record
+
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "slipway.mlops.summary"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.began = time.monotonic()
+        self.run = record.Run()
+        self.stage = ""
+        self.starts: dict[tuple[str, str], float] = {}
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        args = context.CLIARGS
+        self.run.playbook = str((args.get("args") or [""])[0])
+        self.run.inventory = tuple(str(source) for source in args.get("inventory") or ())
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        self.stage = self.run.stage(play.get_name())
+
+    def v2_runner_on_start(self, host: Any, task: Any) -> None:
+        self.starts[host.get_name(), task._uuid] = time.monotonic()
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        self._add(result, "changed" if result._result.get("changed") else "ok")
+
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        self._add(result, "ok" if ignore_errors else "failed")
+
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        self._add(result, "unreachable")
+
+    def v2_runner_on_skipped(self, result: Any) -> None:
+        self._add(result, "skipped")
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        if not self.run.steps:
+            return
+        seconds = time.monotonic() - self.began
+        self._complete_report(seconds)
+        self._display.banner("SLIPWAY")
+        for line in record.summary(self.run, seconds):
+            self._display.display(line)
+
+    def _add(self, result: Any, outcome: str) -> None:
+        host, task, values = result._host.get_name(), result._task, result._result
+        now = time.monotonic()
+        start = self.starts.pop((host, task._uuid), now)
+        # Censored results say so themselves; nothing of them is looked at.
+        hidden = bool(values.get("_ansible_no_log") or values.get("censored"))
+        failed = outcome in ("failed", "unreachable")
+        self.run.steps.append(
+            record.Step(
+                stage=self.stage,
+                role=task._role.get_name() if task._role else "",
+                task=task.name or task.action,
+                host=host,
+                at=start - self.began,
+                seconds=now - start,
+                outcome=outcome,
+                check=bool((result._task_fields or {}).get("check_mode")),
+                lines=record.changed_lines(values) if outcome == "changed" and not hidden else (),
+                reason=("the result is hidden by no_log" if hidden else record.reason_of(values)) if failed else "",
+            )
+        )
+        if values.get("slipway_report") and not hidden:
+            self.run.report = values["slipway_report"]
+
+    def _complete_report(self, seconds: float) -> None:
+        if self.run.report is None:
+            return
+        from ansible_collections.slipway.mlops.plugins.module_utils import _report
+
+        steps = [asdict(step) for step in self.run.steps if step.outcome != "skipped"]
+        _report.complete(self.run.report, {"seconds": seconds, "playbook": self.run.playbook, "stages": self.run.stages, "steps": steps})

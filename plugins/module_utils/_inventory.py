@@ -1,0 +1,183 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The planning worksheet of a site as a check of its inventory. Pure: no host, no cluster, no file is touched.
+
+The worksheet is that of AIStore's deployment guide (target nodes, proxy nodes, one initial primary, the same mount paths on every
+target), extended by what else can be known to be wrong before the first connection: misspelt names, addresses, ranges.
+"""
+
+from __future__ import annotations
+
+import difflib
+import posixpath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+GROUPS = ("kube_control_plane", "kube_node", "k8s_cluster", "ais_targets", "ais_proxies", "ais_initial_primary", "ais_clients", "gpu_nodes")
+
+# How alike two names must be (difflib's ratio, 0 to 1) for one to be taken as a slip of the other. Inside a role's prefix most of the name
+# agrees already, so that a distant one may well be another collection's variable (`postgresql_hba_entries`): it only warns.
+LIKE_IN_PREFIX = 0.8
+LIKE_ANYWHERE = 0.92
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What Ansible knows: `groups` name -> host names, `hosts` name -> variables (templated where they could be)."""
+
+    groups: Mapping[str, list[str]]
+    hosts: Mapping[str, Mapping[str, Any]]
+
+    def members(self, group: str) -> list[str]:
+        return list(self.groups.get(group, []))
+
+
+@dataclass
+class Findings:
+    """`problems` stop the run; `warnings` do not."""
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def check(inventory: Inventory, variables: Mapping[str, Iterable[str]]) -> Findings:
+    """Everything that is wrong, at once. `variables`: role name (or `slipway`) -> its public variables."""
+    findings = Findings()
+    _group_names(inventory, findings)
+    _variable_names(inventory, variables, findings)
+    _addresses(inventory, findings)
+    _cluster_members(inventory, findings)
+    _aistore(inventory, findings)
+    _disks(inventory, findings)
+    _ranges(inventory, findings)
+    return findings
+
+
+def _group_names(inventory: Inventory, findings: Findings) -> None:
+    for name in inventory.groups:
+        near = difflib.get_close_matches(name, GROUPS, n=1, cutoff=LIKE_IN_PREFIX)
+        if name not in GROUPS and near and near[0] not in inventory.groups:
+            findings.problems.append(f"group `{name}`: there is no such group here; did you mean `{near[0]}`?")
+
+
+def _variable_names(inventory: Inventory, variables: Mapping[str, Iterable[str]], findings: Findings) -> None:
+    known = {name for names in variables.values() for name in names}
+    seen: dict[str, list[str]] = {}
+    for host, values in inventory.hosts.items():
+        for name in values:
+            if name not in known and not name.startswith(("ansible_", "_")):
+                seen.setdefault(name, []).append(host)
+    for name, hosts in sorted(seen.items()):
+        role = max((role for role in variables if name.startswith(role + "_")), key=len, default="")
+        near = difflib.get_close_matches(name, known, n=1, cutoff=LIKE_IN_PREFIX if role else LIKE_ANYWHERE)
+        where = _where(hosts, inventory)
+        if near:
+            findings.problems.append(f"variable `{name}` ({where}): no role reads it; did you mean `{near[0]}`?")
+        elif role:
+            findings.warnings.append(f"variable `{name}` ({where}): begins like a variable of `{role}`, but nothing in slipway.mlops reads it")
+
+
+def _addresses(inventory: Inventory, findings: Findings) -> None:
+    import netaddr  # here, so that its absence is one clear message of the doorway
+
+    seen: dict[str, str] = {}
+    for host, values in sorted(inventory.hosts.items()):
+        address = values.get("ansible_host")
+        if not isinstance(address, str) or host == "localhost":
+            continue
+        looks_numeric = address.replace(".", "").isdigit() or ":" in address
+        if looks_numeric and not (netaddr.valid_ipv4(address, netaddr.INET_PTON) or netaddr.valid_ipv6(address)):
+            findings.problems.append(f"host {host}: `ansible_host: {address}` is not an IP address")
+        # One address behind two ports is a NAT or a bastion's forward; the same address and port twice is one machine in two names.
+        key = f"{address}:{values.get('ansible_port', 22)}"
+        if key in seen and seen[key] != host:
+            findings.problems.append(f"hosts {seen[key]} and {host}: both have the address {address}; each host is one machine")
+        seen.setdefault(key, host)
+
+
+def _cluster_members(inventory: Inventory, findings: Findings) -> None:
+    nodes = set(inventory.members("k8s_cluster") + inventory.members("kube_node") + inventory.members("kube_control_plane"))
+    if not nodes:
+        return
+    for group in ("ais_targets", "ais_proxies", "ais_initial_primary", "ais_clients", "gpu_nodes"):
+        for host in inventory.members(group):
+            if host not in nodes:
+                near = difflib.get_close_matches(host, nodes, n=1, cutoff=0.5)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                findings.problems.append(f"host {host} is in `{group}` but in none of `k8s_cluster`, `kube_node`, `kube_control_plane`{hint}")
+
+
+def _aistore(inventory: Inventory, findings: Findings) -> None:
+    targets, proxies, primary = (inventory.members(group) for group in ("ais_targets", "ais_proxies", "ais_initial_primary"))
+    if not (targets or proxies or primary):
+        return
+    if not targets:
+        findings.problems.append("group `ais_targets` is empty: AIStore needs at least one node that stores")
+    if not proxies:
+        findings.problems.append("group `ais_proxies` is empty: AIStore needs at least one proxy, three for high availability")
+    elif len(proxies) < 3:
+        findings.warnings.append(f"group `ais_proxies` has {len(proxies)} host(s): a new primary is elected only among several; three survive the loss of one")
+    if len(primary) != 1:
+        findings.problems.append("group `ais_initial_primary` must hold exactly one host, it holds " + (", ".join(sorted(primary)) or "none"))
+    for host in primary:
+        if proxies and host not in proxies:
+            findings.problems.append(f"host {host} is the initial primary but not in `ais_proxies` ({', '.join(sorted(proxies))})")
+
+
+def _disks(inventory: Inventory, findings: Findings) -> None:
+    paths_of: dict[str, tuple[str, ...]] = {}
+    for host in inventory.members("ais_targets"):
+        disks = inventory.hosts.get(host, {}).get("ais_datafs_disks")
+        if disks is None:
+            continue
+        if not isinstance(disks, list) or not all(isinstance(disk, Mapping) for disk in disks):
+            findings.problems.append(f"host {host}: `ais_datafs_disks` must be a list of {{device, path}}")
+            continue
+        paths = [str(disk.get("path", "")) for disk in disks if disk.get("state", "mounted") == "mounted"]
+        devices = [str(disk.get("device", "")) for disk in disks]
+        for kind, values in (("device", devices), ("path", paths)):
+            for value in sorted({value for value in values if values.count(value) > 1}):
+                findings.problems.append(f"host {host}: `ais_datafs_disks` names the {kind} {value or '(none)'} more than once")
+        for path in paths:
+            if not path.startswith("/") or posixpath.normpath(path) != path:
+                findings.problems.append(f"host {host}: `{path}` is not a plain absolute path")
+            for other in paths:
+                if other != path and other.startswith(path.rstrip("/") + "/"):
+                    findings.problems.append(f"host {host}: mount path {other} lies inside mount path {path}")
+        paths_of[host] = tuple(sorted(paths))
+    wanted = max(set(paths_of.values()), key=list(paths_of.values()).count, default=())
+    for host, found in sorted(paths_of.items()):
+        if found != wanted:
+            findings.problems.append(
+                f"host {host}: its mount paths ({', '.join(found) or 'none'}) are not those of the other targets ({', '.join(wanted) or 'none'}); "
+                "AIStore wants the same paths on every target"
+            )
+    without = [host for host in inventory.members("ais_targets") if host not in paths_of]
+    if paths_of and without:
+        findings.problems.append(f"targets without `ais_datafs_disks`: {', '.join(sorted(without))}; the other targets have it")
+
+
+def _ranges(inventory: Inventory, findings: Findings) -> None:
+    import netaddr
+
+    ranges: dict[str, Any] = {}
+    for values in inventory.hosts.values():
+        for name in ("slipway_node_cidr", "slipway_pod_cidr", "slipway_service_cidr"):
+            text = values.get(name)
+            if not text or name in ranges:
+                continue
+            try:
+                ranges[name] = netaddr.IPNetwork(str(text))
+            except (netaddr.AddrFormatError, ValueError):
+                findings.problems.append(f"`{name}: {text}` is not an address range such as 10.244.0.0/16")
+    names = sorted(ranges)
+    for first, second in ((a, b) for i, a in enumerate(names) for b in names[i + 1 :]):
+        if ranges[first] in ranges[second] or ranges[second] in ranges[first]:
+            findings.problems.append(f"`{first}` {ranges[first]} and `{second}` {ranges[second]} overlap")
+
+
+def _where(hosts: list[str], inventory: Inventory) -> str:
+    if len(hosts) == len(inventory.hosts):
+        return "all hosts"
+    return "host " + hosts[0] if len(hosts) == 1 else f"{hosts[0]} and {len(hosts) - 1} more"

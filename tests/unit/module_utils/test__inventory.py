@@ -1,0 +1,113 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Each row: what is changed in a good inventory, and what must be said about it (nothing else may be said)."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from ansible_collections.slipway.mlops.plugins.module_utils import _inventory
+
+VARIABLES = {
+    "slipway": ["slipway_kubeconfig", "slipway_pod_cidr", "slipway_service_cidr"],
+    "ais_datafs": ["ais_datafs_disks"],
+    "aim": ["aim_image", "aim_storage_size"],
+    "mlflow": ["mlflow_replicas"],
+}
+DISKS = [{"device": "/dev/disk/by-id/a", "path": "/ais/disk0"}, {"device": "/dev/disk/by-id/b", "path": "/ais/disk1"}]
+
+
+def good() -> dict:
+    hosts = {name: {"ansible_host": f"10.0.0.{number}", "slipway_pod_cidr": "10.244.0.0/16"} for number, name in enumerate(("cp1", "w1", "w2", "w3"), 1)}
+    for name in ("w1", "w2", "w3"):
+        hosts[name]["ais_datafs_disks"] = copy.deepcopy(DISKS)
+    groups = {
+        "kube_control_plane": ["cp1"],
+        "kube_node": ["w1", "w2", "w3"],
+        "ais_targets": ["w1", "w2", "w3"],
+        "ais_proxies": ["w1", "w2", "w3"],
+        "ais_initial_primary": ["w1"],
+    }
+    return {"hosts": hosts, "groups": groups}
+
+
+def findings(site: dict) -> _inventory.Findings:
+    return _inventory.check(_inventory.Inventory(groups=site["groups"], hosts=site["hosts"]), VARIABLES)
+
+
+def test_a_good_inventory_has_nothing_said_about_it() -> None:
+    found = findings(good())
+    assert (found.problems, found.warnings) == ([], [])
+
+
+def _set(site, host, **values):
+    site["hosts"][host].update(values)
+
+
+WRONG = {
+    "misspelt variable": (lambda s: _set(s, "w1", aim_storage_sise="1Gi"), "variable `aim_storage_sise` (host w1): no role reads it; did you mean `aim_storage_size`?"),
+    "misspelt prefix": (lambda s: _set(s, "w1", slipwaykubeconfig="x"), "variable `slipwaykubeconfig` (host w1): no role reads it; did you mean `slipway_kubeconfig`?"),
+    "misspelt on all hosts": (
+        lambda s: [_set(s, host, mlflow_replica=2) for host in s["hosts"]],
+        "variable `mlflow_replica` (all hosts): no role reads it; did you mean `mlflow_replicas`?",
+    ),
+    "misspelt group": (
+        lambda s: s["groups"].update(ais_target=s["groups"].pop("ais_targets")),
+        "group `ais_target`: there is no such group here; did you mean `ais_targets`?",
+    ),
+    "no primary": (lambda s: s["groups"].update(ais_initial_primary=[]), "group `ais_initial_primary` must hold exactly one host, it holds none"),
+    "two primaries": (lambda s: s["groups"].update(ais_initial_primary=["w2", "w1"]), "group `ais_initial_primary` must hold exactly one host, it holds w1, w2"),
+    "primary is no proxy": (lambda s: s["groups"].update(ais_initial_primary=["cp1"]), "host cp1 is the initial primary but not in `ais_proxies` (w1, w2, w3)"),
+    "target outside the cluster": (
+        lambda s: (s["hosts"].update(s9={"ansible_host": "10.0.0.9", "ais_datafs_disks": DISKS}), s["groups"]["ais_targets"].append("s9")),
+        "host s9 is in `ais_targets` but in none of `k8s_cluster`, `kube_node`, `kube_control_plane`",
+    ),
+    "address": (lambda s: _set(s, "w1", ansible_host="10.0.0.300"), "host w1: `ansible_host: 10.0.0.300` is not an IP address"),
+    "address twice": (lambda s: _set(s, "w2", ansible_host="10.0.0.2"), "hosts w1 and w2: both have the address 10.0.0.2; each host is one machine"),
+    "other paths": (
+        lambda s: s["hosts"]["w3"]["ais_datafs_disks"].pop(),
+        "host w3: its mount paths (/ais/disk0) are not those of the other targets (/ais/disk0, /ais/disk1); AIStore wants the same paths on every target",
+    ),
+    "no disks": (lambda s: s["hosts"]["w3"].pop("ais_datafs_disks"), "targets without `ais_datafs_disks`: w3; the other targets have it"),
+    "path inside a path": (
+        lambda s: [s["hosts"][host]["ais_datafs_disks"][1].update(path="/ais/disk0/x") for host in ("w1", "w2", "w3")],
+        "host w1: mount path /ais/disk0/x lies inside mount path /ais/disk0",
+    ),
+    "range": (lambda s: _set(s, "cp1", slipway_pod_cidr="10.244/99"), "`slipway_pod_cidr: 10.244/99` is not an address range such as 10.244.0.0/16"),
+    "ranges overlap": (
+        lambda s: _set(s, "cp1", slipway_service_cidr="10.244.3.0/24"),
+        "`slipway_pod_cidr` 10.244.0.0/16 and `slipway_service_cidr` 10.244.3.0/24 overlap",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_said(name: str) -> None:
+    site = good()
+    change, message = WRONG[name]
+    change(site)
+    assert message in findings(site).problems
+
+
+def test_all_problems_come_at_once() -> None:
+    site = good()
+    for name in ("misspelt variable", "two primaries", "address", "other paths"):
+        WRONG[name][0](site)
+    assert len(findings(site).problems) >= 4
+
+
+def test_a_distant_name_with_our_prefix_only_warns() -> None:
+    site = good()
+    _set(site, "w1", mlflow_tenant_of_another_collection=1, ansible_user="root", unrelated="x")
+    found = findings(site)
+    assert found.problems == []
+    assert found.warnings == ["variable `mlflow_tenant_of_another_collection` (host w1): begins like a variable of `mlflow`, but nothing in slipway.mlops reads it"]
+
+
+def test_few_proxies_are_said_but_allowed() -> None:
+    site = good()
+    site["groups"]["ais_proxies"] = ["w1"]
+    found = findings(site)
+    assert found.problems == []
+    assert "group `ais_proxies` has 1 host(s)" in found.warnings[0]

@@ -1,0 +1,103 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from pathlib import Path
+
+import jsonschema
+import pytest
+from ansible_collections.slipway.mlops.plugins.module_utils import _report, _report_html
+
+ROOT = Path(__file__).resolve().parents[3]
+TEMPLATE = str(ROOT / "playbooks/templates/report.html.j2")
+HOSTILE = "<script>alert('x')</script>\x1b[31m&\""
+ABOUT = {"created": "2026-11-22T08:00:00Z", "collection_version": "0.1.0", "server": "https://10.0.0.1:6443", "context": HOSTILE, "versions": {"Kubernetes": "v1.35.4"}}
+
+
+def full_report() -> dict:
+    items = [
+        *_report.host_items({"w1": {"ais_datafs": {"changed": False}}}, {"ais_datafs": ["w1"]}),
+        *_report.object_items([{"set": "aim", "kind": "Deployment", "name": HOSTILE, "state": "failed", "reason": HOSTILE}]),
+        *_report.proof_items([{"name": "aim", "ready": True, "reason": "100 values read back"}]),
+    ]
+    nodes = [
+        {
+            "name": HOSTILE,
+            "address": "10.0.0.2",
+            "roles": ["ais_targets"],
+            "ready": True,
+            "version": "v1.35.4",
+            "disks": [{"path": HOSTILE, "device": "/dev/x", "size_bytes": 2 << 30}],
+            "pods": [{"namespace": "ais", "name": HOSTILE, "state": "failed"}],
+        }
+    ]
+    report = _report.build(
+        items=items,
+        nodes=nodes,
+        services=[{"name": "aim", "url": "http://aim.aim:43800", "how": "kubectl -n aim port-forward svc/aim 43800"}],
+        proofs=[{"name": "aim", "ready": True, "reason": HOSTILE, "seconds": 1.0}],
+        about=ABOUT,
+    )
+    step = {"stage": "Apps", "role": "aim", "task": HOSTILE, "host": "localhost", "at": 0.0, "seconds": 2.0, "outcome": "changed", "check": False, "lines": [HOSTILE], "reason": ""}
+    report["run"] = {"seconds": 2.0, "playbook": "site.yml", "stages": ["Apps"], "steps": [step]}
+    return report
+
+
+@pytest.mark.parametrize(
+    ("result", "state", "reason"),
+    [
+        ({"changed": False}, "ready", "as the inventory says"),
+        ({"changed": True, "actions": ["mount /ais/disk0"]}, "differs", "is not as the inventory says: mount /ais/disk0"),
+        ({"failed": True, "msg": "EIO"}, "failed", "EIO"),
+        ({"skipped": True, "skip_reason": "no GPU"}, "ready", "nothing to do: no GPU"),
+        (None, "absent", "was not read back: the host was unreachable, left out by --limit, or an earlier role failed there"),
+    ],
+)
+def test_a_host_role_is_judged_by_its_dry_run(result, state, reason) -> None:
+    (entry,) = _report.host_items({"w1": {"r": result}}, {"r": ["w1"]})
+    assert (entry["state"], entry["reason"]) == (state, reason)
+
+
+def test_nothing_read_back_is_not_ready() -> None:
+    assert _report.build(items=[], nodes=[], services=[], proofs=[], about=ABOUT)["ready"] is False
+
+
+def test_one_thing_that_is_not_ready_makes_the_whole_not_ready() -> None:
+    report = full_report()
+    assert report["ready"] is False
+    assert report["counts"] == {"ready": 2, "not_ready": 1}
+
+
+def test_the_report_keeps_to_its_published_schema() -> None:
+    schema = json.loads((ROOT / "docs/report.schema.json").read_text())
+    jsonschema.validate(full_report(), schema, cls=jsonschema.Draft202012Validator)
+    broken = full_report()
+    broken["items"][0]["state"] = "splendid"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(broken, schema, cls=jsonschema.Draft202012Validator)
+
+
+def test_no_foreign_text_becomes_markup_and_nothing_is_loaded_from_outside() -> None:
+    page = _report_html.page(full_report(), TEMPLATE)
+    assert "<script" not in page and "&lt;script&gt;" in page
+    assert not re.search(r"""(src|href)\s*=|url\(|@import""", page)
+
+
+def test_the_files_are_for_the_owner_alone_and_the_run_is_added_later(tmp_path: Path) -> None:
+    report = full_report()
+    run, report["run"] = report["run"], None
+    paths = _report.write(report, str(tmp_path / "report"), TEMPLATE)
+    assert "Where the time went" not in Path(paths["html"]).read_text()
+    _report.complete({**paths, "template": TEMPLATE}, run)
+    assert "Where the time went" in Path(paths["html"]).read_text()
+    assert json.loads(Path(paths["json"]).read_text())["run"] == run
+    assert {stat.S_IMODE(os.stat(path).st_mode) for path in paths.values()} == {0o600}
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1023, "1023 B"), (2 << 30, "2.0 GiB"), (5 << 50, "5.0 PiB"), (5000 << 50, "5000.0 PiB")])
+def test_sizes_are_written_as_people_read_them(count, text) -> None:
+    assert _report_html.size(count) == text
