@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 Object = dict[str, Any]
 Progress = Callable[[str], None]
@@ -56,11 +56,13 @@ class Resource:
 class Verdict:
     """Health of one object: READY, PROGRESSING, FAILED (will not recover by itself) or ABSENT, and why in a few words.
 
-    `reason` is a phrase for people ("1/2 available"), "" where READY needs no explanation.
+    `reason` is a phrase for people ("1/2 available"), "" where READY needs no explanation. A FAILED ends a wait once it has
+    stood for `grace` seconds: some failures cure themselves (a volume that the old pod still holds, a registry's hiccup).
     """
 
     state: str
     reason: str = ""
+    grace: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,14 @@ class Listing:
 
     items: list[Object]
     version: str = ""
+
+
+class Source(NamedTuple):
+    """What is listed or watched as one: a kind in one namespace, "" for all of them."""
+
+    api_version: str
+    kind: str
+    namespace: str
 
 
 @dataclass(frozen=True)
@@ -234,8 +244,11 @@ class Cluster(Protocol):
         """Delete exactly this object, dependents in the background; False where it is gone (or another has its name) already."""
         ...
 
-    def watch(self, api_version: str, kind: str, namespace: str, since: str, seconds: float) -> Iterator[Event]:
-        """Changes after resourceVersion `since`, for at most `seconds`; Expired where that is too old."""
+    def follow(self, sources: Mapping[Source, str], seconds: float) -> Iterator[Event]:
+        """What changes in any of `sources` after their resourceVersion, as it comes, for at most `seconds`.
+
+        Ends early when a stream breaks or is too old: list again and follow from there. Raises nothing but Stopped.
+        """
         ...
 
     def logs(self, namespace: str, pod: str, container: str = "", lines: int = 20, previous: bool = False) -> str:
