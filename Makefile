@@ -1,35 +1,80 @@
 # slipway.mlops: `make help` lists what there is.
 SHELL := /bin/bash
-PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13,$(if $(shell command -v $(p)),$(p))))
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p))))
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export MOLECULE_GLOB := molecule/*/molecule.yml
+INVENTORY ?= inventories/lab
 
 .DEFAULT_GOAL := help
-.PHONY: help venv lab lab-status lab-down lint types test-unit
+.PHONY: help venv demo lab lab-status lab-down lint types test-unit sanity molecule integration test test-long bench docs build
 
-help:  ## this list
+help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-venv: .venv/.stamp  ## the virtual environment with everything that development needs
-.venv/.stamp: requirements.txt requirements-dev.txt
+venv: .venv/.stamp ## the virtual environment with everything that development needs
+.venv/.stamp: requirements-dev.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is missing: apt-get install python3 python3-venv"; exit 1; }
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-lab: venv  ## a real Kubernetes on this machine (first time about 20 minutes)
+# With KUBECONFIG and INVENTORY the platform goes to a cluster of yours and no lab is made.
+demo: venv ## the whole platform on the lab, or on your cluster: KUBECONFIG=... INVENTORY=...
+ifndef KUBECONFIG
 	lab/lab up
-lab-status: venv  ## what runs in the lab
+	ansible-playbook site.yml -i $(INVENTORY)
+else
+	ansible-playbook site.yml -i $(INVENTORY) -e slipway_kubeconfig=$(abspath $(KUBECONFIG))
+endif
+
+lab: venv ## a real Kubernetes on this machine (the first time about 20 minutes)
+	lab/lab up
+lab-status: venv ## what runs in the lab
 	lab/lab status
-lab-down: venv  ## end the lab and leave nothing behind
+lab-down: venv ## end the lab and leave nothing behind
 	lab/lab down
 
-lint: venv  ## ruff, ansible-lint (production profile)
+lint: venv ## ruff and ansible-lint (production profile)
 	ruff check .
 	ansible-lint --offline
 
-types: venv  ## mypy --strict over the shared code
+types: venv ## mypy --strict over the shared code
 	mypy
 
-test-unit: venv  ## the pure layers and contracts, in seconds
+test-unit: venv ## the pure layers and contracts, in seconds
 	pytest tests/unit -q
+
+sanity: venv ## ansible-test sanity
+	tests/sanity/run 3.11
+
+molecule: venv ## Molecule scenarios on the lab's hosts
+	molecule test --all
+
+integration: venv ## everything on the lab that is not long
+	pytest tests/integration -m "not long"
+
+test: venv ## everything: lint, types, unit, sanity, lab, Molecule, integration
+	@tests/step lint $(MAKE) --no-print-directory lint
+	@tests/step types mypy
+	@tests/step unit pytest tests/unit -q -n 2
+	@tests/step sanity tests/sanity/run 3.11
+	@STEP_SHOW=yes tests/step lab lab/lab up
+	@tests/step molecule molecule test --all
+	@STEP_SHOW=yes tests/step integration pytest tests/integration -m "not long"
+
+test-long: venv ## boots, upgrades, load, chaos on the lab
+	lab/lab up
+	pytest tests/integration -m long
+
+bench: venv ## side by side with kubernetes.core, kubectl, helm, ansible.posix (bench/results/)
+	lab/lab up
+	bench/run
+
+docs: venv ## role pages, README tables and the documentation site in docs/build
+	python docs/generate.py
+	docs/build.sh
+
+build: venv ## the collection as a file for ansible-galaxy
+	ansible-galaxy collection build --force

@@ -69,7 +69,17 @@ def _gather(task_vars: dict[str, Any], known: set[str]) -> _inventory.Inventory:
         # Untemplated names are enough to find a misspelt one; only our own values are templated, which may fail
         # for reasons that the role itself will report better.
         raw = hostvars.raw_get(host) if hasattr(hostvars, "raw_get") else hostvars[host]
-        magic = {"groups", "group_names", "inventory_hostname", "inventory_hostname_short", "inventory_dir", "inventory_file", "playbook_dir", "role_names", "vars"}
+        magic = {
+            "groups",
+            "group_names",
+            "inventory_hostname",
+            "inventory_hostname_short",
+            "inventory_dir",
+            "inventory_file",
+            "playbook_dir",
+            "role_names",
+            "vars",
+        }
         hosts[host] = {name: _templated(hostvars, host, name) if name in wanted else None for name in raw if name not in magic and isinstance(name, str)}
     groups = {str(name): [str(host) for host in members] for name, members in task_vars["groups"].items() if name not in ("all", "ungrouped")}
     return _inventory.Inventory(groups=groups, hosts=hosts)
@@ -87,7 +97,10 @@ def _type_errors(inventory: _inventory.Inventory, specs: dict[str, dict[str, Any
     for options in specs.values():
         for host, values in inventory.hosts.items():
             given = {name: values[name] for name in options if values.get(name) is not None}
-            spec = {name: {key: value for key, value in options[name].items() if key not in ("required", "default", "description", "version_added")} for name in given}
+            spec = {
+                name: {key: value for key, value in options[name].items() if key not in ("required", "default", "description", "version_added")}
+                for name in given
+            }
             for message in ArgumentSpecValidator(spec).validate(given).error_messages if given else ():
                 found.setdefault(message, []).append(host)
     return [f"{message} ({_inventory._where(hosts, inventory)})" for message, hosts in found.items()]

@@ -61,12 +61,13 @@ def object_items(objects: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
 def proof_items(proofs: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Readiness of the proofs: what a real client did."""
     return [
-        item("proofs", str(proof.get("name")), "a real client", READY if proof.get("ready") else "failed", str(proof.get("reason") or ""))
-        for proof in proofs
+        item("proofs", str(proof.get("name")), "a real client", READY if proof.get("ready") else "failed", str(proof.get("reason") or "")) for proof in proofs
     ]
 
 
-def build(*, items: list[dict[str, str]], nodes: list[dict[str, Any]], services: list[dict[str, Any]], proofs: list[dict[str, Any]], about: dict[str, Any]) -> dict[str, Any]:
+def build(
+    *, items: list[dict[str, str]], nodes: list[dict[str, Any]], services: list[dict[str, Any]], proofs: list[dict[str, Any]], about: dict[str, Any]
+) -> dict[str, Any]:
     """The report without the run's own part, which only the callback knows."""
     bad = [entry for entry in items if entry["state"] != READY]
     return {

@@ -51,9 +51,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 
 def main() -> None:
-    AnsibleModule(
-        argument_spec={"required_groups": {"type": "list", "elements": "str", "default": []}}, supports_check_mode=True
-    ).fail_json(msg="slipway.mlops.inventory_check reads the inventory on the controller; it works only as a task of a playbook.")
+    AnsibleModule(argument_spec={"required_groups": {"type": "list", "elements": "str", "default": []}}, supports_check_mode=True).fail_json(
+        msg="slipway.mlops.inventory_check reads the inventory on the controller; it works only as a task of a playbook."
+    )
 
 
 if __name__ == "__main__":

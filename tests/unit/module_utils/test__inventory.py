@@ -46,8 +46,14 @@ def _set(site, host, **values):
 
 
 WRONG = {
-    "misspelt variable": (lambda s: _set(s, "w1", aim_storage_sise="1Gi"), "variable `aim_storage_sise` (host w1): no role reads it; did you mean `aim_storage_size`?"),
-    "misspelt prefix": (lambda s: _set(s, "w1", slipwaykubeconfig="x"), "variable `slipwaykubeconfig` (host w1): no role reads it; did you mean `slipway_kubeconfig`?"),
+    "misspelt variable": (
+        lambda s: _set(s, "w1", aim_storage_sise="1Gi"),
+        "variable `aim_storage_sise` (host w1): no role reads it; did you mean `aim_storage_size`?",
+    ),
+    "misspelt prefix": (
+        lambda s: _set(s, "w1", slipwaykubeconfig="x"),
+        "variable `slipwaykubeconfig` (host w1): no role reads it; did you mean `slipway_kubeconfig`?",
+    ),
     "misspelt on all hosts": (
         lambda s: [_set(s, host, mlflow_replica=2) for host in s["hosts"]],
         "variable `mlflow_replica` (all hosts): no role reads it; did you mean `mlflow_replicas`?",
@@ -57,7 +63,10 @@ WRONG = {
         "group `ais_target`: there is no such group here; did you mean `ais_targets`?",
     ),
     "no primary": (lambda s: s["groups"].update(ais_initial_primary=[]), "group `ais_initial_primary` must hold exactly one host, it holds none"),
-    "two primaries": (lambda s: s["groups"].update(ais_initial_primary=["w2", "w1"]), "group `ais_initial_primary` must hold exactly one host, it holds w1, w2"),
+    "two primaries": (
+        lambda s: s["groups"].update(ais_initial_primary=["w2", "w1"]),
+        "group `ais_initial_primary` must hold exactly one host, it holds w1, w2",
+    ),
     "primary is no proxy": (lambda s: s["groups"].update(ais_initial_primary=["cp1"]), "host cp1 is the initial primary but not in `ais_proxies` (w1, w2, w3)"),
     "target outside the cluster": (
         lambda s: (s["hosts"].update(s9={"ansible_host": "10.0.0.9", "ais_datafs_disks": DISKS}), s["groups"]["ais_targets"].append("s9")),
@@ -102,7 +111,9 @@ def test_a_distant_name_with_our_prefix_only_warns() -> None:
     _set(site, "w1", mlflow_tenant_of_another_collection=1, ansible_user="root", unrelated="x")
     found = findings(site)
     assert found.problems == []
-    assert found.warnings == ["variable `mlflow_tenant_of_another_collection` (host w1): begins like a variable of `mlflow`, but nothing in slipway.mlops reads it"]
+    assert found.warnings == [
+        "variable `mlflow_tenant_of_another_collection` (host w1): begins like a variable of `mlflow`, but nothing in slipway.mlops reads it"
+    ]
 
 
 def test_few_proxies_are_said_but_allowed() -> None:

@@ -15,7 +15,13 @@ from ansible_collections.slipway.mlops.plugins.module_utils import _report, _rep
 ROOT = Path(__file__).resolve().parents[3]
 TEMPLATE = str(ROOT / "playbooks/templates/report.html.j2")
 HOSTILE = "<script>alert('x')</script>\x1b[31m&\""
-ABOUT = {"created": "2026-11-22T08:00:00Z", "collection_version": "0.1.0", "server": "https://10.0.0.1:6443", "context": HOSTILE, "versions": {"Kubernetes": "v1.35.4"}}
+ABOUT = {
+    "created": "2026-11-22T08:00:00Z",
+    "collection_version": "0.1.0",
+    "server": "https://10.0.0.1:6443",
+    "context": HOSTILE,
+    "versions": {"Kubernetes": "v1.35.4"},
+}
 
 
 def full_report() -> dict:
@@ -42,7 +48,18 @@ def full_report() -> dict:
         proofs=[{"name": "aim", "ready": True, "reason": HOSTILE, "seconds": 1.0}],
         about=ABOUT,
     )
-    step = {"stage": "Apps", "role": "aim", "task": HOSTILE, "host": "localhost", "at": 0.0, "seconds": 2.0, "outcome": "changed", "check": False, "lines": [HOSTILE], "reason": ""}
+    step = {
+        "stage": "Apps",
+        "role": "aim",
+        "task": HOSTILE,
+        "host": "localhost",
+        "at": 0.0,
+        "seconds": 2.0,
+        "outcome": "changed",
+        "check": False,
+        "lines": [HOSTILE],
+        "reason": "",
+    }
     report["run"] = {"seconds": 2.0, "playbook": "site.yml", "stages": ["Apps"], "steps": [step]}
     return report
 

@@ -6,7 +6,7 @@ from ansible_collections.slipway.mlops.plugins.module_utils import _run_record a
 
 
 def step(**values) -> record.Step:
-    base = dict(stage="Hosts", role="slipway.mlops.ais_datafs", task="Disks are mounted", host="w1", at=1.0, seconds=2.0, outcome="ok")
+    base = {"stage": "Hosts", "role": "slipway.mlops.ais_datafs", "task": "Disks are mounted", "host": "w1", "at": 1.0, "seconds": 2.0, "outcome": "ok"}
     return record.Step(**{**base, **values})
 
 

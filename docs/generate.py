@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Write what can be derived from the code: the README of each role, and the tables of README.md between their marks.
+
+`generate.py --check` writes nothing and fails, naming the files, where they are out of date.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main() -> int:
+    pages = {**role_pages(), ROOT / "README.md": main_page()}
+    stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    if "--check" in sys.argv:
+        for path in stale:
+            print(f"{path.relative_to(ROOT)} is out of date: run `make docs`")
+        return 1 if stale else 0
+    for path in stale:
+        path.write_text(pages[path], encoding="utf-8")
+    return 0
+
+
+def role_pages() -> dict[Path, str]:
+    return {role / "README.md": role_page(role) for role in roles()}
+
+
+def roles() -> list[Path]:
+    return sorted(path.parent.parent for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
+
+
+def entries(role: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load((role / "meta/argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"])
+
+
+def role_page(role: Path) -> str:
+    defaults = yaml.safe_load((role / "defaults/main.yml").read_text(encoding="utf-8")) or {} if (role / "defaults/main.yml").exists() else {}
+    lines = [f"<!-- Written by docs/generate.py from meta/argument_specs.yml; edit that. -->\n# slipway.mlops.{role.name}\n"]
+    specs = entries(role)
+    for name, entry in specs.items():
+        if name != "main":
+            lines.append(f"## Entry point `{name}`: {sentence(entry.get('short_description', ''))}\n")
+        else:
+            lines.append(f"{sentence(entry.get('short_description', ''))}\n")
+        lines += [text + "\n" for text in paragraphs(entry.get("description"))]
+        options = {key: value for key, value in (entry.get("options") or {}).items() if name == "main" or key not in (specs["main"].get("options") or {})}
+        if options:
+            lines += ["| variable | type | default | meaning |", "|---|---|---|---|"]
+            lines += [row for key, value in sorted(options.items()) for row in option_rows(key, value, defaults.get(key, value.get("default")))]
+            lines.append("")
+    lines.append(f"```shell\nansible-playbook site.yml -i inventories/example --tags {role.name}\n```")
+    return "\n".join(lines) + "\n"
+
+
+def option_rows(name: str, spec: dict[str, Any], default: Any, depth: int = 0) -> list[str]:
+    kind = spec.get("type", "str") + (f" of {spec['elements']}" if spec.get("elements") else "")
+    shown = "**required**" if spec.get("required") else "" if default is None else code(default)
+    text = " ".join(paragraphs(spec.get("description")))
+    if spec.get("choices"):
+        text += " One of " + ", ".join(f"`{choice}`" for choice in spec["choices"]) + "."
+    indent = "&nbsp;&nbsp;" * depth + ("." if depth else "")
+    rows = [f"| {indent}`{name}` | {kind} | {shown} | {cell(text)} |"]
+    for key, value in (spec.get("options") or {}).items():
+        rows += option_rows(key, value, value.get("default"), depth + 1)
+    return rows
+
+
+def main_page() -> str:
+    path = ROOT / "README.md"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    tables = {"roles": role_table(), "modules": module_table()}
+    for name, table in tables.items():
+        pattern = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- end {name} -->)", re.DOTALL)
+        text = pattern.sub(lambda match, table=table: match[1] + table + match[2], text)
+    return text
+
+
+def role_table() -> str:
+    rows = [f"| [`{role.name}`](roles/{role.name}/README.md) | {cell(sentence(entries(role)['main'].get('short_description', '')))} |\n" for role in roles()]
+    return "| role | what it makes sure of |\n|---|---|\n" + "".join(rows)
+
+
+def module_table() -> str:
+    rows = []
+    for path in sorted(ROOT.glob("plugins/modules/*.py")):
+        match = re.search(r'DOCUMENTATION = r?"""(.*?)"""', path.read_text(encoding="utf-8"), re.DOTALL)
+        if match:
+            rows.append(f"| `{path.stem}` | {cell(sentence(yaml.safe_load(match[1])['short_description']))} |\n")
+    return "| module | what it does |\n|---|---|\n" + "".join(rows)
+
+
+def paragraphs(text: Any) -> list[str]:
+    parts = text if isinstance(text, list) else [text] if text else []
+    # Ansible's markup C(x), O(x), V(x), I(x), B(x), M(x), R(x, y) as Markdown.
+    return [re.sub(r"\b[COVIBMU]\(([^)]*)\)", r"`\1`", sentence(" ".join(str(part).split()))) for part in parts]
+
+
+def sentence(text: str) -> str:
+    text = text.strip()
+    return text if not text or text.endswith((".", ":", "!", "?")) else text + "."
+
+
+def code(value: Any) -> str:
+    if value in ("", [], {}):
+        return "empty"
+    text = yaml.safe_dump(value, default_flow_style=True, width=10000, sort_keys=False).removesuffix("\n...\n").strip() if not isinstance(value, str) else value
+    text = " ".join(text.split())
+    return f"`{cell(text if len(text) <= 80 else text[:77] + '...')}`"
+
+
+def cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
