@@ -12,7 +12,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible_collections.slipway.mlops.plugins.module_utils import _inventory
 
-ROLES = Path(__file__).resolve().parents[2] / "roles"
+COLLECTION = Path(__file__).resolve().parents[2]
+SHARED = COLLECTION / "playbooks/vars/shared.yml"
 
 
 class ActionModule(ActionBase):
@@ -51,9 +52,9 @@ class ActionModule(ActionBase):
 def role_specs() -> dict[str, dict[str, Any]]:
     """Role name -> its public variables and their specification, read from the roles themselves. `slipway` holds what all roles share."""
     specs: dict[str, dict[str, Any]] = {"slipway": {}}
-    for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
+    for path in [SHARED, *sorted(COLLECTION.glob("roles/*/meta/argument_specs.yml"))]:
         entries = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("argument_specs", {})
-        role = path.parent.parent.name
+        role = "slipway" if path == SHARED else path.parent.parent.name
         for entry in entries.values():
             for name, spec in (entry.get("options") or {}).items():
                 specs.setdefault("slipway" if name.startswith("slipway_") else role, {})[name] = spec

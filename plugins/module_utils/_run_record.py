@@ -116,6 +116,8 @@ def verdict(run: Run, failed: bool) -> str:
         return f"NOT READY: the report says what is missing and why: {place}"
     if failed:
         return "NOT VERIFIED: the run stopped before it could read back what it made. Mend the above, then run the same command again."
+    if not any(step.role for step in run.steps):
+        return "Only the inventory was looked at; it can work. `ansible-playbook playbooks/plan.yml` says what site.yml would do."
     if run.is_dry:
         return "This was a look ahead: nothing was touched. Run the same without --check (or site.yml instead of plan.yml) to do it."
     return "NOT VERIFIED: the stage `verify` was not part of this run; `ansible-playbook playbooks/verify.yml` reads everything back."
