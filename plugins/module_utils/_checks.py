@@ -1,0 +1,183 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What can be said against a manifest without a server. Each problem is a sentence with the path in the document; never a Secret's value.
+
+Rules: Kubernetes "Object Names and IDs", "Labels and Selectors", resource.Quantity of apimachinery, etcd's limit of 1.5 MiB a request.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import difflib
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ._kinds import BUILT_IN, home, nearest
+from ._model import Object
+
+ONCE_KINDS = {("batch/v1", "Job")}
+LARGEST = 1_500_000  # bytes of JSON; etcd refuses more than 1.5 MiB with all that the server adds
+
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_NAME_PART = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_QUANTITY = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?")
+_DATA_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+_QUANTITIES = ("requests", "limits", "capacity", "hard", "overhead")
+
+
+def problems_of(document: Any) -> list[str]:
+    """Everything that is wrong with one document; empty if nothing is."""
+    if not isinstance(document, dict):
+        return [f"is {_type(document)}, not an object with apiVersion, kind and metadata."]
+    missing = [key for key in ("apiVersion", "kind") if not isinstance(document.get(key), str) or not document[key]]
+    metadata = document.get("metadata")
+    if not isinstance(metadata, dict):
+        missing.append("metadata")
+    if missing:
+        return [f"{name} is missing or has the wrong type." for name in missing]
+    problems = list(_name(document, metadata)) + list(_kind(document)) + list(_policy(document, metadata))
+    problems += _walk(document, "")
+    problems += _data(document)
+    try:
+        size = len(json.dumps(document))
+    except (TypeError, ValueError):
+        problems.append("holds something that JSON cannot say (a date, a set or binary data; quote it).")
+    else:
+        if size > LARGEST:
+            problems.append(f"is {size / 1e6:.1f} MB; the API server's store takes 1.5 MB an object.")
+    return problems
+
+
+def _kind(document: Object) -> Iterator[str]:
+    version, kind = document["apiVersion"], document["kind"]
+    if not re.fullmatch(r"([a-z0-9.-]+/)?v\d+((alpha|beta)\d+)?", version):
+        yield f'apiVersion "{version}" is not a group and a version such as apps/v1.'
+        return
+    near = nearest(version, kind)
+    if near:
+        yield f'kind "{kind}" is not in {version}; did you mean {near}?'
+    elif near is None and any(known == version for known, _kind in BUILT_IN) and home(kind):
+        yield f"kind {kind} is not in {version}; it is in {home(kind)}."
+
+
+def _name(document: Object, metadata: Object) -> Iterator[str]:
+    name, namespace = metadata.get("name"), metadata.get("namespace")
+    if metadata.get("generateName"):
+        yield "metadata.generateName makes another object on each run; give a metadata.name."
+    elif not isinstance(name, str) or not name:
+        yield "metadata.name is missing." if name is None or name == "" else f"metadata.name is {_type(name)}; quote it."
+    elif "rbac.authorization.k8s.io" in document["apiVersion"]:
+        if "/" in name or "%" in name or name in (".", ".."):
+            yield f'metadata.name "{name}" has "/" or "%", or is a dot.'
+    elif len(name) > 253 or not _SUBDOMAIN.fullmatch(name):
+        yield f'metadata.name "{name}" is not a name: lower case letters, digits, "-" and ".", at most 253.'
+    if namespace is not None and (not isinstance(namespace, str) or not _DNS_LABEL.fullmatch(namespace)):
+        yield f"metadata.namespace {json.dumps(namespace)} is not the name of a namespace."
+    resource = BUILT_IN.get((document["apiVersion"], document["kind"]))
+    if namespace and resource and not resource.namespaced:
+        yield f"metadata.namespace: a {document['kind']} lives outside of namespaces; leave it out."
+
+
+def _policy(document: Object, metadata: Object) -> Iterator[str]:
+    annotations = metadata.get("annotations")
+    policy = annotations.get("slipway.mlops/apply", "set") if isinstance(annotations, dict) else "set"
+    if policy not in ("set", "create_only", "once"):
+        yield f'metadata.annotations["slipway.mlops/apply"] is "{policy}"; it can be set, create_only or once.'
+    elif policy == "once" and (document["apiVersion"], document["kind"]) not in ONCE_KINDS:
+        yield f'metadata.annotations["slipway.mlops/apply"]: once is for Jobs, not for a {document["kind"]}.'
+
+
+def _walk(value: Any, path: str) -> Iterator[str]:
+    """Labels, annotations, selectors and quantities wherever they stand (pod templates, claim templates)."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _walk(item, f"{path}[{index}]")
+    if not isinstance(value, dict):
+        return
+    for key, item in value.items():
+        here = f"{path}.{key}" if path else str(key)
+        if not isinstance(key, str):
+            yield f"{here}: the key is {_type(key)}; quote it."
+        elif path.endswith("metadata") and key in ("labels", "annotations"):
+            yield from _labels(item, here, values=key == "labels")
+        elif key in ("matchLabels", "nodeSelector"):
+            yield from _labels(item, here, values=True)
+        elif key in _QUANTITIES and isinstance(item, dict) and _holds_quantities(path, key):
+            yield from (problem for name, amount in item.items() for problem in _quantity(amount, f"{here}.{name}"))
+        elif key == "sizeLimit" and "emptyDir" in path:
+            yield from _quantity(item, here)
+        elif isinstance(item, (dict, list)) and key not in ("data", "stringData", "binaryData"):
+            yield from _walk(item, here)
+
+
+def _holds_quantities(path: str, key: str) -> bool:
+    return path.endswith(("resources", "spec")) if key in ("requests", "limits", "capacity", "hard", "overhead") else False
+
+
+def _labels(items: Any, path: str, values: bool) -> Iterator[str]:
+    if items is None:
+        return
+    if not isinstance(items, dict):
+        yield f"{path} is {_type(items)}, not a mapping."
+        return
+    for key, value in items.items():
+        prefix, slash, name = str(key).rpartition("/")
+        if not _NAME_PART.fullmatch(name) or (slash and not (len(prefix) <= 253 and _SUBDOMAIN.fullmatch(prefix))):
+            yield f'{path}: "{key}" is not a valid key: [domain/]name, name of letters, digits, "-", "_", ".", at most 63.'
+        if not isinstance(value, str):
+            if value is not None:
+                yield f'{path}["{key}"] is {_type(value)} ({json.dumps(value, default=str)}); quote it.'
+        elif values and value and not _NAME_PART.fullmatch(value):
+            yield f'{path}["{key}"]: "{value[:80]}" is not a valid value: letters, digits, "-", "_", ".", at most 63.'
+
+
+def _quantity(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return
+    if not isinstance(value, str) or not _QUANTITY.fullmatch(value):
+        yield f"{path}: {json.dumps(value, default=str)} is not a quantity{_meant(value)}."
+
+
+def _meant(value: Any) -> str:
+    stripped = re.fullmatch(r"\s*([\d.]+)\s*([a-zA-Z]*)\s*", str(value))
+    if not stripped:
+        return ""
+    unit = difflib.get_close_matches(stripped[2].replace("B", "").replace("b", "") or "i", ["Ki", "Mi", "Gi", "Ti", "K", "M", "G", "T", "m"], n=1, cutoff=0.5)
+    return f' (did you mean "{stripped[1]}{unit[0]}"?)' if unit else ""
+
+
+def _data(document: Object) -> Iterator[str]:
+    kind = document["kind"] if document["apiVersion"] == "v1" else ""
+    parts = {"Secret": ("data", "stringData"), "ConfigMap": ("data", "binaryData")}.get(kind, ())
+    for part in parts:
+        entries = document.get(part)
+        if entries is None:
+            continue
+        if not isinstance(entries, dict):
+            yield f"{part} is {_type(entries)}, not a mapping."
+            continue
+        for key, value in entries.items():
+            if not isinstance(key, str) or not _DATA_KEY.fullmatch(key):
+                yield f'{part}: "{key}" is not a valid key: letters, digits, "-", "_", ".".'
+            if not isinstance(value, str):
+                if value is not None:
+                    yield f"{part}.{key} is {_type(value)}; quote it."
+            elif (kind, part) in (("Secret", "data"), ("ConfigMap", "binaryData")) and not _is_base64(value):
+                yield f"{part}.{key} is not base64; plain text goes into {'stringData' if kind == 'Secret' else 'data'}."
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return True
+
+
+def _type(value: Any) -> str:
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "a text", list: "a list", dict: "a mapping", type(None): "empty"}
+    return names.get(type(value), "a " + type(value).__name__)

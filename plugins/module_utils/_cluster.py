@@ -1,0 +1,348 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The Cluster of `_model` over HTTP: paths, retries, and the server's errors in our words."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import http.client
+import json
+import queue
+import random
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from ._connect import Endpoint
+from ._http import NotConnected, Pool
+from ._kinds import BUILT_IN
+from ._model import (
+    Clock,
+    ClusterError,
+    Conflict,
+    Event,
+    Expired,
+    Forbidden,
+    Listing,
+    NotFound,
+    Object,
+    Ref,
+    Resource,
+    Response,
+    Source,
+    Stopped,
+    Unreachable,
+)
+
+PAGE = 500  # objects an answer, as kubectl does
+TIMEOUT = 30.0  # seconds without a byte of an answer
+PATIENCE = 60.0  # seconds of retrying a server that has answered before: longer than the restart of an API server
+FIRST_PATIENCE = 10.0  # seconds for the first answer: a wrong address is told soon
+METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+class HttpCluster:
+    """A Cluster. `resolve` gives the Endpoint and is asked again when the server no longer accepts the credentials (401)."""
+
+    def __init__(self, resolve: Callable[[], Endpoint], clock: Clock) -> None:
+        self._resolve = resolve
+        self._clock = clock
+        self._pool = Pool(resolve())
+        self._lock = threading.Lock()
+        self._count = 0
+        self._answered = False
+        self._served: dict[str, dict[str, Resource]] = {}
+
+    @property
+    def server(self) -> str:
+        return self._pool.endpoint.server
+
+    @property
+    def context(self) -> str:
+        return self._pool.endpoint.context
+
+    @property
+    def explicit(self) -> bool:
+        """Whether somebody named this cluster, by option or K8S_AUTH_ variable."""
+        return self._pool.endpoint.explicit
+
+    @property
+    def requests(self) -> int:
+        return self._count
+
+    def close(self) -> None:
+        self._pool.close()
+
+    # Kinds
+
+    def resource(self, api_version: str, kind: str) -> Resource | None:
+        return BUILT_IN.get((api_version, kind)) or self._discover(api_version).get(kind)
+
+    def kinds(self, api_version: str) -> list[str]:
+        return sorted(self._discover(api_version))
+
+    def forget(self, api_version: str) -> None:
+        """Drop what is known of a group version, after a CustomResourceDefinition of it was written."""
+        with self._lock:
+            self._served.pop(api_version, None)
+
+    def _discover(self, api_version: str) -> dict[str, Resource]:
+        with self._lock:
+            known = self._served.get(api_version)
+        if known is None:
+            response = self._send("GET", _root(api_version))
+            if response.status == 404:
+                known = {}
+            else:
+                entries = _json(response, "discover " + api_version).get("resources") or []
+                known = {item["kind"]: Resource(item["name"], item["namespaced"]) for item in entries if "/" not in item["name"]}
+            with self._lock:
+                self._served[api_version] = known
+        return known
+
+    def _path(self, api_version: str, kind: str, namespace: str, name: str = "") -> str:
+        resource = self.resource(api_version, kind)
+        if resource is None:
+            raise NotFound(f"The server has no kind {kind} in {api_version}.", 404, "NotFound")
+        middle = "/namespaces/" + quote(namespace, safe="") if namespace and resource.namespaced else ""
+        return _root(api_version) + middle + "/" + resource.plural + ("/" + quote(name, safe="") if name else "")
+
+    # Reading
+
+    def get(self, ref: Ref) -> Object | None:
+        response = self._send("GET", self._path(ref.api_version, ref.kind, ref.namespace, ref.name))
+        if response.status == 404:
+            return None
+        return _json(response, f"get {ref}")
+
+    def list(
+        self, api_version: str, kind: str, namespace: str = "", labels: str = "", fields: str = "", metadata_only: bool = False
+    ) -> Listing:
+        path = self._path(api_version, kind, namespace)
+        query = {"limit": str(PAGE), "labelSelector": labels, "fieldSelector": fields}
+        what = f"list {kind}" + (f" in namespace {namespace}" if namespace else "")
+        items: builtins.list[Object] = []
+        while True:
+            response = self._send("GET", path, query, headers={"Accept": METADATA if metadata_only else "application/json"})
+            if response.status == 410 and query.pop("continue", ""):
+                items = []  # the pages we have are from a state that is gone
+                continue
+            page = _json(response, what)
+            for item in page.get("items") or []:
+                item["apiVersion"], item["kind"] = api_version, kind
+                items.append(item)
+            metadata = page.get("metadata") or {}
+            if not metadata.get("continue"):
+                return Listing(items, metadata.get("resourceVersion") or "")
+            query["continue"] = metadata["continue"]
+
+    def follow(self, sources: Mapping[Source, str], seconds: float) -> Iterator[Event]:
+        end = self._clock.now() + seconds
+        lines: queue.Queue[Event | None] = queue.Queue()
+        streams: builtins.list[http.client.HTTPConnection] = []
+        for source, version in sources.items():
+            threading.Thread(target=self._stream, args=(source, version, seconds, lines, streams), daemon=True).start()
+        try:
+            while self._clock.now() < end:
+                self._clock.sleep(0)
+                try:
+                    event = lines.get(timeout=0.25)
+                except queue.Empty:
+                    continue
+                if event is None:
+                    self._clock.sleep(min(1.0, max(0.0, end - self._clock.now())))  # a broken stream is not followed again at once
+                    return
+                yield event
+        finally:
+            for connection in streams:
+                with contextlib.suppress(OSError):
+                    connection.close()
+
+    def _stream(
+        self, source: Source, version: str, seconds: float, lines: queue.Queue[Event | None], streams: builtins.list[http.client.HTTPConnection]
+    ) -> None:
+        """Puts the events of one watch into `lines`, and None when it ends."""
+        try:
+            path = self._path(source.api_version, source.kind, source.namespace)
+            query = {"watch": "1", "resourceVersion": version, "timeoutSeconds": str(max(1, int(seconds)))}
+            self._count_one()
+            connection, answer = self._pool.open(path + "?" + urlencode(query), {"Accept": "application/json"}, seconds + TIMEOUT)
+            streams.append(connection)
+            if answer.status == 200:
+                for line in answer:
+                    event = json.loads(line)
+                    if event["type"] not in ("ADDED", "MODIFIED", "DELETED"):
+                        break
+                    lines.put(Event(event["type"], event["object"]))
+        except (OSError, http.client.HTTPException, ValueError, AttributeError, ClusterError, Stopped):
+            pass  # closed by us or broken: either way the reader lists again
+        lines.put(None)
+
+    def logs(self, namespace: str, pod: str, container: str = "", lines: int = 20, previous: bool = False) -> str:
+        query = {"tailLines": str(lines), "container": container, "previous": "true" if previous else ""}
+        response = self._send("GET", f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/log", query)
+        if response.status != 200:
+            raise _error(response, f"read the log of Pod {namespace}/{pod}")
+        return response.body.decode("utf-8", "replace")
+
+    # Writing
+
+    def apply(self, obj: Object, manager: str, force: bool = False, dry_run: bool = False) -> tuple[Object, bool]:
+        metadata = obj["metadata"]
+        ref = Ref(obj["apiVersion"], obj["kind"], metadata.get("namespace") or "", metadata["name"])
+        query = {"fieldManager": manager, "force": "true" if force else "", "fieldValidation": "Strict", "dryRun": "All" if dry_run else ""}
+        path = self._path(ref.api_version, ref.kind, ref.namespace, ref.name)
+        response = self._send("PATCH", path, query, _dump(obj), {"Content-Type": "application/apply-patch+yaml"})
+        return _json(response, f"apply {ref}"), response.status == 201
+
+    def create(self, obj: Object, manager: str, dry_run: bool = False) -> Object:
+        metadata = obj["metadata"]
+        path = self._path(obj["apiVersion"], obj["kind"], metadata.get("namespace") or "")
+        query = {"fieldManager": manager, "fieldValidation": "Strict", "dryRun": "All" if dry_run else ""}
+        response = self._send("POST", path, query, _dump(obj), {"Content-Type": "application/json"})
+        return _json(response, f"create {obj['kind']} {metadata['name']}")
+
+    def patch(self, ref: Ref, operations: Sequence[Mapping[str, Any]], manager: str, dry_run: bool = False) -> Object:
+        query = {"fieldManager": manager, "dryRun": "All" if dry_run else ""}
+        path = self._path(ref.api_version, ref.kind, ref.namespace, ref.name)
+        response = self._send("PATCH", path, query, _dump(list(operations)), {"Content-Type": "application/json-patch+json"})
+        return _json(response, f"patch {ref}")
+
+    def delete(self, ref: Ref, uid: str, dry_run: bool = False) -> bool:
+        body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background", "preconditions": {"uid": uid}}
+        if dry_run:
+            body["dryRun"] = ["All"]
+        path = self._path(ref.api_version, ref.kind, ref.namespace, ref.name)
+        response = self._send("DELETE", path, None, _dump(body), {"Content-Type": "application/json"})
+        if response.status in (404, 409):
+            return False
+        _json(response, f"delete {ref}")
+        return True
+
+    # Sending
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Response:
+        return self._send(method, path, query, body, headers, timeout or TIMEOUT, safe=method in ("GET", "HEAD"))
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = TIMEOUT,
+        safe: bool = True,
+    ) -> Response:
+        """One answer, after as many retries as help. `safe`: to send it twice does what sending it once does."""
+        target = path + "?" + urlencode({key: value for key, value in query.items() if value != ""}) if query else path
+        begun, attempt, renewed = self._clock.now(), 0, False
+        while True:
+            self._clock.sleep(0)
+            pool = self._pool
+            try:
+                self._count_one()
+                response = pool.send(method, target, body, {"Accept": "application/json", **(headers or {})}, timeout, fresh=not safe)
+                self._answered = True
+                if response.status == 401 and not renewed:
+                    renewed = True
+                    self._renew(pool)
+                    continue
+                pause = _pause(response) if safe else None
+                if pause is None:
+                    return response
+                cause = f"HTTP {response.status}: {_status(response).get('message') or 'no reason given'}"
+            except ssl.SSLCertVerificationError as error:
+                raise Unreachable(f"{self.server}: its certificate is not trusted ({error.verify_message}). Check `ca_cert` or the kubeconfig.") from None
+            except (OSError, http.client.HTTPException) as error:
+                cause, pause = str(error) or type(error).__name__, 0.0
+                if not safe and not isinstance(error, NotConnected):
+                    raise Unreachable(f"{method} {path}: the connection broke before an answer came: {cause}.") from None
+            attempt += 1
+            pause = max(pause, min(5.0, 0.1 * 2**attempt) * random.uniform(0.5, 1.0))  # noqa: S311 (jitter)
+            waited = self._clock.now() - begun
+            if waited + pause > (PATIENCE if self._answered else FIRST_PATIENCE):
+                raise Unreachable(f"{self.server} gave no usable answer to {method} {path} in {waited:.0f} s and {attempt} attempts: {cause}.")
+            self._clock.sleep(pause)
+
+    def _count_one(self) -> None:
+        with self._lock:
+            self._count += 1
+
+    def _renew(self, refused: Pool) -> None:
+        """Read the credentials again, once for all threads that were refused with the same ones."""
+        with self._lock:
+            if self._pool is refused:
+                self._pool = Pool(self._resolve())
+                refused.close()
+
+
+def _root(api_version: str) -> str:
+    return "/apis/" + api_version if "/" in api_version else "/api/" + api_version
+
+
+def _dump(body: Any) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def _status(response: Response) -> Object:
+    try:
+        status = json.loads(response.body)
+    except ValueError:
+        return {}
+    return status if isinstance(status, dict) else {}
+
+
+def _pause(response: Response) -> float | None:
+    """Seconds to wait at least before the same request is worth sending again; None if the answer stands."""
+    status, retry_after = response.status, response.headers.get("retry-after", "")
+    if status in (429, 502, 503, 504):
+        return float(retry_after) if retry_after.isdigit() else 0.0
+    if status == 500:
+        answer = _status(response)
+        # A plain 500 is often the user's typo ("failed to create typed patch object"); these are the server's own troubles.
+        if answer.get("reason") in ("ServerTimeout", "Timeout") or "etcdserver" in str(answer.get("message")):
+            return float(retry_after) if retry_after.isdigit() else 0.0
+    if status == 409:
+        answer = _status(response)
+        # The server lost its own race while it merged; a conflict of managers has causes, an existing object another reason.
+        if "please apply your changes to the latest version" in str(answer.get("message")) and not (answer.get("details") or {}).get("causes"):
+            return 0.0
+    return None
+
+
+def _json(response: Response, what: str) -> Object:
+    if response.status >= 300:
+        raise _error(response, what)
+    answer = _status(response)
+    if not answer:
+        raise Unreachable(f"Cannot {what}: the answer is not from an API server ({response.body[:80]!r}).", response.status)
+    return answer
+
+
+def _error(response: Response, what: str) -> ClusterError:
+    status = _status(response)
+    code, reason = response.status, str(status.get("reason") or "")
+    text = str(status.get("message") or response.body[:300].decode("utf-8", "replace") or f"HTTP {code}")
+    causes = (status.get("details") or {}).get("causes") or []
+    conflicts = [cause for cause in causes if cause.get("reason") == "FieldManagerConflict"]
+    if conflicts:
+        held = ", ".join(f"{cause.get('field')} ({cause.get('message')})" for cause in conflicts)
+        return Conflict(f"Cannot {what}: others hold fields that it declares: {held}. Leave them out, or set `force_conflicts: true`.", code, reason)
+    if code == 401:
+        text += " (the server does not accept these credentials, also not after they were read again)"
+    elif code == 422 and "immutable" in text:
+        text += " (delete the object yourself, or give the new one another name; nothing is deleted and made again unasked)"
+    kind = {403: Forbidden, 404: NotFound, 409: Conflict, 410: Expired}.get(code, ClusterError)
+    return kind(f"Cannot {what}: {text}", code, reason)

@@ -1,0 +1,66 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""YAML as people mean it: a key given twice is a mistake, and every mistake has a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+try:
+    import yaml
+    from yaml import SafeLoader as _Slow
+
+    _Loader: Any = getattr(yaml, "CSafeLoader", _Slow)
+    MISSING = ""
+except ImportError:  # told by _module, in one sentence that names the interpreter
+    yaml = None  # type: ignore[assignment]
+    _Loader = object
+    MISSING = "PyYAML"
+
+
+class YamlError(ValueError):
+    """Not YAML, or YAML that says one thing twice. The message has the line."""
+
+
+class StrictLoader(_Loader):  # type: ignore[misc]
+    """A safe loader that refuses duplicate keys and leaves dates as text, as JSON would."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: dict[str, int] = {}
+        for key, _value in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in seen and name != "<<":
+                raise YamlError(f'line {line}: key "{name}" is given twice (first in line {seen[name]})')
+            seen[name] = line
+        result: dict[Any, Any] = super().construct_mapping(node, deep)
+        return result
+
+
+if yaml is not None:
+    StrictLoader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+    }
+
+
+def documents(text: str) -> Iterator[Any]:
+    """The documents of a YAML (or JSON) text, in order; YamlError at the first that cannot be read."""
+    try:
+        yield from yaml.load_all(text, Loader=StrictLoader)
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        hint = "; YAML is indented with spaces, not tabs" if "'\\t'" in str(error.problem) else ""
+        raise YamlError(f"{line}{error.problem or error.context}{hint}") from None
+    except yaml.YAMLError as error:
+        raise YamlError(str(error).replace("\n", " ")) from None
+
+
+def load(text: str) -> Any:
+    """The single document of a text, None if it is empty."""
+    return next(documents(text), None)
+
+
+def dump(value: Any) -> str:
+    """Block style, sorted keys: for people and for diffs."""
+    return str(yaml.dump(value, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), default_flow_style=False, sort_keys=True, allow_unicode=True, width=160))
