@@ -36,6 +36,7 @@ from ._model import (
     Stopped,
     Unreachable,
 )
+from ._tunnel import UPGRADE, Tunnel
 
 PAGE = 500  # objects an answer, as kubectl does
 TIMEOUT = 30.0  # seconds without a byte of an answer
@@ -187,6 +188,24 @@ class HttpCluster:
         if response.status != 200:
             raise _error(response, f"read the log of Pod {namespace}/{pod}")
         return response.body.decode("utf-8", "replace")
+
+    def connect(self, namespace: str, pod: str, port: int, timeout: float) -> Tunnel:
+        path, what = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/portforward", f"forward a port of Pod {namespace}/{pod}"
+        for attempt in (1, 2):
+            pool = self._pool
+            self._count_one()
+            try:
+                connection, answer = pool.open(f"{path}?ports={port}", UPGRADE, timeout)
+            except (OSError, http.client.HTTPException) as error:
+                raise Unreachable(f"Cannot {what}: {error}") from None
+            if answer.status == 101 and connection.sock is not None and answer.fp is not None:
+                return Tunnel(connection.sock, answer.fp)
+            refusal = Response(answer.status, {}, answer.read())
+            connection.close()
+            if refusal.status != 401 or attempt == 2:
+                break
+            self._renew(pool)
+        raise _error(refusal, what)
 
     # Writing
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BufferedReader
 from typing import Any, NamedTuple, Protocol
 
 Object = dict[str, Any]
@@ -173,6 +174,15 @@ class Response:
     body: bytes
 
 
+class Tunnel(Protocol):
+    """As much of a socket as `http.client` needs."""
+
+    def sendall(self, data: bytes) -> None: ...
+    def makefile(self, mode: str = "rb", buffering: int | None = None) -> BufferedReader: ...
+    def settimeout(self, seconds: float | None) -> None: ...
+    def close(self) -> None: ...
+
+
 class Clock(Protocol):
     """Time as the loops see it, so that tests need none."""
 
@@ -253,6 +263,13 @@ class Cluster(Protocol):
 
     def logs(self, namespace: str, pod: str, container: str = "", lines: int = 20, previous: bool = False) -> str:
         """The last lines that a container wrote."""
+        ...
+
+    def connect(self, namespace: str, pod: str, port: int, timeout: float) -> Tunnel:
+        """A TCP connection into a pod (port-forward); `timeout` is in seconds, for each read. The caller closes it.
+
+        For what the proxies of `request` cannot do: they drop the Authorization header, and come from outside of the pod.
+        """
         ...
 
     def request(
