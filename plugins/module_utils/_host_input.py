@@ -1,0 +1,44 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What host modules ask of a value before they use it, and how they say no. Pure, standard library only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+_INTEGER = re.compile(r"-?[0-9]+")
+
+
+class Refused(Exception):
+    """The input, or what the host offers, forbids to begin: every problem at once, a sentence each. Nothing was touched."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("Nothing was changed, {} thing(s) to mend:\n{}".format(len(self.problems), "\n".join("  - " + line for line in self.problems)))
+
+
+class Failed(Exception):
+    """An effect did not come about; the message says what, why, and what was put back."""
+
+
+def integer(value: Any) -> int | None:
+    """The value as an integer; None for anything that is not plainly one (a boolean, 9000.5, "on", "")."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str) and _INTEGER.fullmatch(value.strip(" ")):
+        return int(value)
+    return None
+
+
+def out_of_place(text: str, forbidden: str = "#\"';\\") -> str:
+    """Why the text may not stand in a line of a configuration file, "" where it may: control characters (a newline above all) and `forbidden`."""
+    for letter in text:
+        if not letter.isprintable():
+            return f"it holds the character {letter!r}"
+        if letter in forbidden:
+            return f"it holds {letter}, which has a meaning of its own in the file"
+    return ""

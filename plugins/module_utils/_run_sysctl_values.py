@@ -1,0 +1,74 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""sysctl_values from its options to its result: probe, plan, apply."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.slipway.mlops.plugins.module_utils import _files, _sysctl_apply, _sysctl_plan
+from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Refused
+
+
+def run(params: Mapping[str, Any], check_mode: bool, wants_diff: bool, root: str = "/") -> dict[str, Any]:
+    """The result of the module; Refused or Failed where there is none. `root` is "/" except in tests."""
+    wanted = [_sysctl_plan.Wanted(**value) for value in params["values"]]
+    file = params["file"]
+    misplaced = _file_problems(file, params["remove_files"])
+    state = _sysctl_apply.state(wanted, file, root)
+    plan = _sysctl_plan.plan(wanted, _sysctl_apply.machine(root), state, file, params["remove_files"])
+    if misplaced or plan.problems:
+        raise Refused(misplaced + plan.problems)
+
+    there = [path for path in params["remove_files"] if _exists(root, path)]
+    former = [path for path in params["former_files"] if _exists(root, path) and path not in there]
+    result: dict[str, Any] = {
+        "changed": bool(plan.live_changes or there or plan.content != (state.content or b"")),
+        "values": [vars(setting) for setting in plan.settings],
+        "absent": plan.absent,
+        "former_files": former,
+        "left_behind": plan.left_behind,
+        "warnings_found": _warnings(former, plan.left_behind),
+    }
+    if wants_diff:
+        result["diff"] = _diff(plan, file, state.content, there, root)
+    if result["changed"] and not check_mode:
+        copies = _sysctl_apply.apply(plan, file, state.content, there, root)
+        if copies:
+            result["copies"] = copies
+    return result
+
+
+def _file_problems(file: str, remove: list[str]) -> list[str]:
+    found = []
+    for what, path in [("file", file)] + [("remove_files", path) for path in remove]:
+        if not path.startswith("/") or os.path.normpath(path) != path or not path.endswith(".conf"):
+            found.append(f'{what}: "{path}" is not the full path of a .conf file')
+    if file in remove:
+        found.append(f"remove_files names {file}, the file that is to be written")
+    return found
+
+
+def _warnings(former: list[str], left_behind: list[str]) -> list[str]:
+    found = [f"{path} is left from another tool and still sets values at boot; name it in remove_files to have it put away" for path in former]
+    if left_behind:
+        found.append("no file sets these any more, but the kernel keeps them until it is restarted: {}".format(", ".join(left_behind)))
+    return found
+
+
+def _diff(plan: _sysctl_plan.Plan, file: str, content: bytes | None, there: list[str], root: str) -> list[dict[str, str]]:
+    found = []
+    if plan.live_changes:
+        before = "".join(f"{setting.name} = {setting.before}\n" for setting in plan.live_changes)
+        after = "".join(f"{setting.name} = {setting.after}\n" for setting in plan.live_changes)
+        found.append({"before": before, "after": after, "before_header": "kernel", "after_header": "kernel"})
+    if plan.content != (content or b""):
+        found.append(_files.diff(file, content, plan.content or None))
+    found += [_files.diff(path, _files.read(os.path.join(root, path.lstrip("/"))), None) for path in there]
+    return found
+
+
+def _exists(root: str, path: str) -> bool:
+    return os.path.exists(os.path.join(root, path.lstrip("/")))
