@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.slipway.mlops.plugins.module_utils._model import ABSENT, FAILED, PROGRESSING, READY, Verdict
+from ._model import ABSENT, FAILED, PROGRESSING, READY, Verdict
 
 Live = Mapping[str, Any]
 

@@ -93,7 +93,7 @@ def kind(value: Any) -> str:
     if value is None:
         return "null"
     for types, words in ((bool, "a boolean"), ((int, float), "a number"), (str, "text"), (dict, "a mapping"), (list, "a list")):
-        if isinstance(value, types):  # type: ignore[arg-type]
+        if isinstance(value, types):
             return words
     return f"a {type(value).__name__}"
 

@@ -1,0 +1,129 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Labels, annotations and taints of nodes as declared, any number of nodes in one call."""
+
+from __future__ import annotations
+
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import Any
+
+from ._model import Cluster, ClusterError, Conflict, Forbidden, Object, Ref, Refused, Unreachable
+from ._module import Call
+from ._node_labels_plan import LabelSet, Node, Step, Wanted, conflicts, needs_whole_nodes, plan, plan_taints, read_node, read_sets, resolve, taint_patch, views
+
+WORKERS = 8
+TRIES = 6  # of a taint patch, against other writers of the same node
+SHOWN = 10  # problems or errors of nodes in one message
+
+_SET: dict[str, Any] = {
+    "name": {"type": "str"},
+    "nodes": {"type": "dict"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+}
+ARGUMENTS: dict[str, Any] = {
+    **_SET,
+    "sets": {"type": "list", "elements": "dict", "options": {**_SET, "name": {"type": "str", "required": True}}},
+    "force_conflicts": {"type": "bool", "default": False},
+}
+RULES: dict[str, Any] = {"required_one_of": [("name", "sets")], "mutually_exclusive": [("name", "sets"), ("nodes", "sets")]}
+
+
+def run(call: Call) -> Object:
+    """Read every node once, refuse all problems at once, then write where something differs."""
+    params, cluster, started = call.params, call.cluster, call.clock.now()
+    given = params["sets"] if params.get("sets") is not None else [{key: params.get(key) for key in _SET}]
+    sets, problems = read_sets(given)
+    if problems:
+        raise Refused(problems)
+    nodes = _read(cluster, sets)
+    found, problems = resolve(sets, nodes)
+    steps, contested = plan(sets, found, nodes, params["force_conflicts"])
+    if contested:
+        contested.append("Nothing was written. Take the value out of one of them, or take it over with `force_conflicts: true`.")
+    if problems or contested:
+        raise Refused(problems + contested)
+    _write(call, [step for step in steps if step.needed])
+    return _result(call, steps, started)
+
+
+def _read(cluster: Cluster, sets: list[LabelSet]) -> list[Node]:
+    whole = needs_whole_nodes(sets)
+    return [read_node(item, whole) for item in cluster.list("v1", "Node", metadata_only=not whole).items]
+
+
+def _write(call: Call, steps: list[Step]) -> None:
+    """Every step, several at a time. One that fails does not keep the others back, unless all would fail in the same way."""
+    force, failed, done = call.params["force_conflicts"], {}, 0
+    with ThreadPoolExecutor(WORKERS) as pool:
+        futures = {pool.submit(_write_one, call.cluster, step, force, call.check_mode): step for step in steps}
+        waiting = set(futures)
+        try:
+            while waiting:
+                over, waiting = wait(waiting, timeout=5.0, return_when=FIRST_EXCEPTION)
+                for future in over:
+                    error = future.exception()
+                    done += error is None
+                    if isinstance(error, ClusterError):
+                        failed[futures[future].node.name] = error
+                    elif error is not None:
+                        raise error
+                    if isinstance(error, (Forbidden, Unreachable)):
+                        raise error
+                if waiting:
+                    call.progress(f"{done} of {len(steps)} nodes written")
+        finally:
+            for future in waiting:
+                future.cancel()
+    if failed:
+        shown = [f"{name}: {error}" for name, error in sorted(failed.items())[:SHOWN]]
+        more = [f"and {len(failed) - SHOWN} more"] if len(failed) > SHOWN else []
+        raise ClusterError(f"{done} nodes written, {len(failed)} not. " + " ".join(shown + more))
+
+
+def _write_one(cluster: Cluster, step: Step, force: bool, dry_run: bool) -> None:
+    if step.write:
+        cluster.apply(step.object, step.set.manager, force=force, dry_run=dry_run)
+    if step.taints:
+        _write_taints(cluster, step, force, dry_run)
+
+
+def _write_taints(cluster: Cluster, step: Step, force: bool, dry_run: bool) -> None:
+    """The server keeps taints as one list, so it is replaced only if the node is still the one that was read."""
+    ref = Ref("v1", "Node", "", step.node.name)
+    for _ in range(TRIES):
+        live = cluster.get(ref)
+        node = read_node(live, whole=True) if live else None
+        if node is None or node.uid != step.node.uid:
+            raise Conflict(f"{ref} was deleted or replaced meanwhile; run again.")
+        current = Step(step.set, node, step.wanted)
+        rivals = [] if force else conflicts(current)
+        if rivals:
+            raise Conflict(" ".join(rivals))
+        planned = plan_taints(step.set, node, step.wanted.taints)
+        if planned is None:
+            return
+        try:
+            cluster.patch(ref, taint_patch(step.set, node, *planned), step.set.taint_manager, dry_run=dry_run)
+            return
+        except ClusterError as error:
+            if error.status not in (409, 422):  # 422: a `test` of the patch failed
+                raise
+            last = error
+    raise Conflict(f"{ref} changed {TRIES} times while its taints were being written: {last}")
+
+
+def _result(call: Call, steps: list[Step], started: float) -> Object:
+    touched = [step for step in steps if step.changed or step.taints]
+    result: Object = {
+        "changed": bool(touched),
+        "nodes": [{"set": step.set.name, "name": step.node.name, "action": "updated" if step.wanted != Wanted() else "cleaned"} for step in touched],
+        "unchanged": len(steps) - len(touched),
+        "server": call.cluster.server,
+        "context": call.cluster.context,
+        "requests": call.cluster.requests,
+        "seconds": round(call.clock.now() - started, 2),
+    }
+    if call.diff:
+        both = [(f"{step.node.name} (set {step.set.name})", *views(step)) for step in touched]
+        result["diff"] = {"before": {name: before for name, before, _ in both}, "after": {name: after for name, _, after in both}}
+    return result
