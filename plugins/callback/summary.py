@@ -36,6 +36,7 @@ class CallbackModule(CallbackBase):
         self.began = time.monotonic()
         self.run = record.Run()
         self.stage = ""
+        self.play = 0
         self.starts: dict[tuple[str, str], float] = {}
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
@@ -44,7 +45,9 @@ class CallbackModule(CallbackBase):
         self.run.inventory = tuple(str(source) for source in args.get("inventory") or ())
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
-        self.stage = self.run.stage(play.get_name())
+        # A stage that another one imports, as `verify` does with `hosts`, counts as part of that one.
+        self.stage = self.run.stage(str(play.vars.get("slipway_stage") or play.get_name()))
+        self.play += 1
 
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
         self.starts[host.get_name(), task._uuid] = time.monotonic()
@@ -80,6 +83,7 @@ class CallbackModule(CallbackBase):
         self.run.steps.append(
             record.Step(
                 stage=self.stage,
+                play=self.play,
                 role=task._role.get_name() if task._role else "",
                 task=task.name or task.action,
                 host=host,

@@ -14,7 +14,7 @@ CHANGING = ("created", "updated", "deleted")
 
 @dataclass(frozen=True)
 class Step:
-    """One task on one host. `seconds` is wall time, `at` seconds since the run began; `lines` say what was (or would be) changed."""
+    """One task on one host. `play` counts up; `seconds` is wall time, `at` seconds since the run began; `lines` say what was (or would be) changed."""
 
     stage: str
     role: str
@@ -23,6 +23,7 @@ class Step:
     at: float
     seconds: float
     outcome: str  # ok | changed | failed | unreachable | skipped
+    play: int = 0
     check: bool = False  # a look ahead or a reading back: `changed` means that it differs
     lines: tuple[str, ...] = ()
     reason: str = ""
@@ -137,5 +138,6 @@ def _foreseen(run: Run) -> list[str]:
 
 
 def _span(steps: list[Step]) -> float:
-    """Wall seconds from the first step's begin to the last one's end."""
-    return max(step.at + step.seconds for step in steps) - min(step.at for step in steps) if steps else 0.0
+    """Wall seconds of a stage: each of its plays from the first step's begin to the last one's end."""
+    plays = {step.play: [other for other in steps if other.play == step.play] for step in steps}
+    return sum(max(step.at + step.seconds for step in part) - min(step.at for step in part) for part in plays.values())

@@ -26,13 +26,14 @@ ARGUMENTS: dict[str, Any] = {
 OURS = "app.kubernetes.io/part-of=slipway"
 
 
-def run(call: Call, gathered: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the report. `gathered` is what only the controller knows.
+def run(call: Call) -> dict[str, Any]:
+    """Write the report. The action adds what only the controller knows as the parameter `gathered`.
 
-    Keys: `results` (host -> role -> result of its last dry run), `hosts` (host -> {address, groups, node}), `version` of the collection, `inventory`
+    Its keys: `results` (host -> role -> result of its last dry run), `hosts` (host -> {address, groups, node}), `version` of the collection, `inventory`
     (sources), `template` (path of the page).
     """
     params = call.params
+    gathered = params["gathered"]
     proofs = [proof for proof in params["proofs"] if proof]
     items = [
         *_report.host_items(gathered["results"], params["host_roles"]),
@@ -121,7 +122,12 @@ def _machine(name: str, node: Object | None, facts: Mapping[str, Any], results: 
 def disks(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Data disks as `xfs_datafs` reports them."""
     return [
-        {"path": str(disk.get("path") or ""), "device": str(disk.get("device") or ""), "uuid": str(disk.get("uuid") or ""), "size_bytes": int(disk.get("size_bytes") or 0)}
+        {
+            "path": str(disk.get("path") or ""),
+            "device": str(disk.get("device") or ""),
+            "uuid": str(disk.get("uuid") or ""),
+            "size_bytes": int(disk.get("size_bytes") or 0),
+        }
         for disk in result.get("disks") or ()
     ]
 
