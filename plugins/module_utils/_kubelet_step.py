@@ -1,0 +1,82 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The host's part of `kubelet_config`: one step, its result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from . import _files, _kubelet_apply, _kubelet_plan, _kubelet_probe, _sysctl_pattern
+from ._host_change import STEPS, Journal
+from ._host_input import Refused
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "sysctls": {"type": "list", "elements": "str", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "allow_wildcards": {"type": "bool", "default": False},
+    "kubeadm_config_map": {"type": "bool", "default": True},
+    **STEPS,
+}
+
+
+def step(params: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[str, Any]:
+    """The result of one step on this host; Refused or Failed where it cannot be done."""
+    journal, seconds = Journal("kubelet_config"), float(params["timeout"])
+    if params["step"] == "confirm":
+        journal.confirm()
+        return {"changed": False}
+    if params["step"] == "put_back":
+        with journal.locked():
+            restarted_at = time.time()
+            return {"changed": True, "message": _kubelet_apply.put_back(journal, seconds), "restarted_at": restarted_at}
+    problems = _sysctl_pattern.problems(params["sysctls"], params["allow_wildcards"] or params["state"] == "absent")
+    if problems:
+        raise Refused(problems)
+    pending = bool(journal.pending())
+    try:
+        kubelet = _kubelet_probe.probe()
+    except Refused:
+        # Killed after a change that no kubelet can live with: the way back comes first.
+        if not pending:
+            raise
+        if check_mode or params["step"] == "plan":
+            return {"changed": True, "restarted": True, "pending": True, "before": [], "after": [], "flavor": "", "source": "", **_about(journal, params)}
+        with journal.locked():
+            _kubelet_apply.put_back(journal, seconds)
+        kubelet = _kubelet_probe.probe()
+    plan = _kubelet_plan.plan(kubelet, params["sysctls"], params["state"] == "present")
+    changed = bool(plan.edits) or pending or params["restart_owed"]
+    result: dict[str, Any] = {
+        "changed": changed,
+        "flavor": kubelet.flavor,
+        "source": plan.source,
+        "before": plan.before,
+        "after": plan.after,
+        "node": params["node"] or kubelet.node,
+        "machine_id": kubelet.machine_id,
+        "restarted": changed,
+        "pending": pending,
+    }
+    if diff:
+        result["diff"] = [_files.diff(edit.path, edit.before, edit.after) for edit in plan.edits]
+    if changed and kubelet.unread and not pending:
+        raise Refused(
+            [
+                f"{', '.join(kubelet.unread)} was changed after the kubelet (pid {kubelet.pid}) had started, so no kubelet has run with it as it is now. "
+                "Restart the kubelet, see that the node is Ready, and run this again."
+            ]
+        )
+    if changed and not check_mode and params["step"] in ("all", "apply"):
+        with journal.locked():
+            result["restarted_at"] = time.time()
+            _kubelet_apply.apply(kubelet, plan, journal, seconds)
+            if params["step"] == "all":
+                journal.confirm()
+    return result
+
+
+def _about(journal: Journal, params: Mapping[str, Any]) -> dict[str, str]:
+    about = journal.about()
+    return {"node": params["node"] or about["node"], "machine_id": about["machine_id"]}

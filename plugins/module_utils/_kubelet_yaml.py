@@ -1,0 +1,330 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Reads and edits one list of a KubeletConfiguration without touching any other byte. Pure, and without PyYAML: hosts lack it.
+
+Only the form that kubelets' files really have is read: one document, a block mapping at column 1, our list as a block or a flow
+sequence of plain or quoted words. What is outside of that is refused with its place rather than guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+API_VERSION = "kubelet.config.k8s.io/v1beta1"
+KIND = "KubeletConfiguration"
+
+_KEY = re.compile(r"""(?:"([^"\\]*)"|'([^']*)'|([A-Za-z_][-A-Za-z0-9_./]*))[ \t]*:(?=[ \t\r\n]|$)""")
+_PLAIN = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_./*]*")
+_QUOTED = re.compile(r"\"([^\"\\\r\n]*)\"|'([^'\r\n]*)'")
+_ITEM = re.compile(r"([ ]*)-(?:[ ]+|(?=\r?\n|$))")
+_BEFORE_VALUE = re.compile(r"[ ]*(?:-[ ]+)*(?:[^\s#'\"\[{][^#'\"\[{]*?:[ ]+)?")
+_BLOCK_SCALAR = re.compile(r"[|>][-+0-9]*[ \t]*(?:[ \t]#[^\r\n]*)?(?:\r?\n|$)")
+_SPACE = re.compile(r"[ \t]*")
+_REST = re.compile(r"[ \t]*(?:[ \t]#[^\r\n]*)?(?:\r?\n|$)")  # what may follow a value on its line
+
+
+class Unreadable(ValueError):
+    """The text is not what this reader understands. `line` and `column` count from 1."""
+
+    def __init__(self, text: str, offset: int, reason: str) -> None:
+        self.line = text.count("\n", 0, offset) + 1
+        self.column = offset - (text.rfind("\n", 0, offset) + 1) + 1
+        super().__init__(f"line {self.line}, column {self.column}: {reason}")
+
+
+@dataclass(frozen=True)
+class _Item:
+    value: str
+    start: int  # offsets of the word with its quotes
+    end: int
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A key at column 1: `start` of its line, `value` where the rest of the line begins, `end` where the next key's lines begin."""
+
+    start: int
+    value: int
+    end: int
+
+
+def decode(content: bytes) -> str:
+    """The text of a file; Unreadable where it is not UTF-8 or not printable as YAML."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Unreadable(content[: error.start].decode("utf-8", "replace"), error.start, "not UTF-8") from None
+    bad = re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\u0085\u2028\u2029]", text)
+    if bad:
+        raise Unreadable(text, bad.start(), f"the character {bad.group()!r} has no place here")
+    return text
+
+
+def check(text: str) -> None:
+    """Unreadable unless the text is a KubeletConfiguration of the one API version that there is."""
+    for key, wanted in (("apiVersion", API_VERSION), ("kind", KIND)):
+        found = read_scalar(text, key)
+        if found != wanted:
+            at = _entries(text).get(key)
+            raise Unreadable(text, at.start if at else 0, "{} is {}, not {}".format(key, found or "missing", wanted))
+
+
+def read_scalar(text: str, key: str) -> str | None:
+    """The value of a key at column 1 when it is one word or quoted text on its line; None where the key is absent or empty."""
+    entry = _entries(text).get(key)
+    if entry is None:
+        return None
+    at = _skip(text, entry.value)
+    found = _QUOTED.match(text, at) or re.compile(r"[^\s#&*!|>%@`\[{'\"][^\s#]*").match(text, at)
+    if not found:
+        return None
+    if not _REST.match(text, found.end()):
+        raise Unreadable(text, at, f"{key} is not a single word")
+    return _word(found)
+
+
+def read_list(text: str, key: str) -> list[str] | None:
+    """The words of the list under `key`; None where the key is absent or null."""
+    entry = _entries(text).get(key)
+    if entry is None:
+        return None
+    items, _ = _items(text, key, entry)
+    return None if items is None else [item.value for item in items]
+
+
+def add_to_list(text: str, key: str, values: Sequence[str]) -> str:
+    """The text with `values` at the end of the list, in the list's own style; the key is appended where it is absent."""
+    if not values:
+        return text
+    newline = "\r\n" if "\r\n" in text else "\n"
+    entries = _entries(text)
+    if key not in entries:
+        glue = "" if not text or text.endswith("\n") else newline
+        return text + glue + newline.join([key + ":"] + ["- " + value for value in values]) + newline
+    entry = entries[key]
+    items, at = _items(text, key, entry)
+    flow = text[at : at + 1] == "["
+    if items and flow:
+        end = items[-1].end
+        return text[:end] + "".join(", " + value for value in values) + text[end:]
+    if items:
+        last = items[-1]
+        line = text.rfind("\n", 0, last.start) + 1
+        indent = text[line : last.start]
+        end = text.find("\n", last.end)
+        added = "".join(indent + value + newline for value in values)
+        return text + newline + added[: -len(newline)] if end < 0 else text[: end + 1] + added + text[end + 1 :]
+    if flow:
+        return text[: at + 1] + ", ".join(values) + text[at + 1 :]
+    # Null: the empty word, or one that says so.
+    end = at + len(_null(text, at))
+    gap = "" if text[at - 1] in " \t" else " "
+    return text[:at] + gap + "[" + ", ".join(values) + "]" + text[end:]
+
+
+def remove_from_list(text: str, key: str, values: Sequence[str]) -> str:
+    """The text without these items; a key whose list becomes empty goes too, unless comments stand in its lines."""
+    entry = _entries(text).get(key)
+    if entry is None:
+        return text
+    items, at = _items(text, key, entry)
+    gone = [item for item in items or [] if item.value in values]
+    if not items or not gone:
+        return text
+    if len(gone) == len(items) and "#" not in text[entry.start : entry.end]:
+        return text[: entry.start] + text[entry.end :]
+    if text[at : at + 1] == "[":
+        for item in reversed(gone):
+            start, end = _with_comma(text, items, items.index(item))
+            text = text[:start] + text[end:]
+            items = [other for other in items if other is not item]
+        return text
+    for item in reversed(gone):
+        start = text.rfind("\n", 0, item.start) + 1
+        end = text.find("\n", item.end)
+        text = text[:start] + ("" if end < 0 else text[end + 1 :])
+    if len(gone) == len(items):
+        text = text[: entry.value] + " []" + text[entry.value :]
+    return text
+
+
+def _with_comma(text: str, items: Sequence[_Item], index: int) -> tuple[int, int]:
+    """What to cut out of a flow sequence for one item: with the comma before it on its line, else with the one after it."""
+    item = items[index]
+    if index:
+        comma = _skip_lines(text, items[index - 1].end)
+        if not text[comma + 1 : item.start].strip(" "):
+            return comma, item.end
+    after = _skip_lines(text, item.end)
+    return item.start, _skip(text, after + 1) if text[after] == "," else item.end
+
+
+def new_document(key: str, values: Sequence[str], comment: str) -> str:
+    """A whole drop-in with this one list."""
+    return "# {}\napiVersion: {}\nkind: {}\n{}:\n{}".format(comment, API_VERSION, KIND, key, "".join("- " + value + "\n" for value in values))
+
+
+def _entries(text: str) -> dict[str, _Entry]:
+    """The keys at column 1. Every line that begins there must be one, a comment, the document's start, or an item of the list above."""
+    starts: list[tuple[str, int, int]] = []
+    at = 0
+    while at < len(text):
+        next_line = _line_after(text, at)
+        line = text[at:next_line].rstrip("\r\n")
+        tab = re.match(r"[ ]*\t", line)
+        if not line.strip() or line.lstrip().startswith("#"):
+            pass
+        elif tab:
+            raise Unreadable(text, at + tab.end() - 1, "a tab indents this line; YAML allows spaces only")
+        elif re.match(r"---(?:[ ]|$)", line):
+            if starts or not re.fullmatch(r"---[ ]*(?:[ ]#.*)?", line):
+                raise Unreadable(text, at, "more than one document, or content beside ---")
+        elif line[0] == " " or re.match(r"-(?:[ ]|$)", line):
+            if not starts:
+                raise Unreadable(text, at, "no key stands above this line")
+            next_line = _value_end(text, at + len(_BEFORE_VALUE.match(line).group()), len(line) - len(line.lstrip()))  # type: ignore[union-attr]
+        else:
+            found = _KEY.match(text, at)
+            if not found:
+                raise Unreadable(text, at, "expected 'key:' at the begin of a line")
+            key = _word(found)
+            if any(key == other for other, _, _ in starts):
+                raise Unreadable(text, at, f"the key {key} is there twice")
+            starts.append((key, at, found.end()))
+            next_line = _value_end(text, _skip(text, found.end()), 0)
+        at = next_line
+    ends = [start for _, start, _ in starts[1:]] + [len(text)]
+    return {key: _Entry(start, value, _own_end(text, start, end)) for (key, start, value), end in zip(starts, ends)}
+
+
+def _value_end(text: str, at: int, indent: int) -> int:
+    """The line after a value that begins at `at` on a line indented by `indent`: quotes, brackets and block scalars go on over lines."""
+    if text[at : at + 1] in ("[", "{", '"', "'"):
+        return _line_after(text, _flow_end(text, at))
+    end = _line_after(text, at)
+    if not _BLOCK_SCALAR.match(text, at):
+        return end
+    while end < len(text):
+        line = text[end : _line_after(text, end)]
+        if line.strip() and len(line) - len(line.lstrip(" ")) <= indent:
+            break
+        end = _line_after(text, end)
+    return end
+
+
+def _own_end(text: str, start: int, end: int) -> int:
+    """Where a key's own lines end: blank lines and comments at column 1 before the next key belong to that."""
+    lines = text[start:end].splitlines(keepends=True)
+    while len(lines) > 1 and (not lines[-1].strip() or lines[-1].startswith("#")):
+        lines.pop()
+    return start + sum(map(len, lines))
+
+
+def _flow_end(text: str, at: int) -> int:
+    """The offset after a flow collection or a quoted text that begins at `at`, over lines."""
+    depth, start = 0, at
+    while at < len(text):
+        letter = text[at]
+        if letter in "\"'":
+            closing = at + 1
+            while closing < len(text) and text[closing] != letter:
+                closing += 2 if letter == '"' and text[closing] == "\\" else 1
+            if closing >= len(text):
+                raise Unreadable(text, at, "what begins here has no end")
+            at = closing
+        elif letter in "[{":
+            depth += 1
+        elif letter in "]}":
+            depth -= 1
+        elif letter == "#" and text[at - 1] in " \t\n":
+            end = text.find("\n", at)
+            at = len(text) if end < 0 else end
+        if depth == 0:
+            return at + 1
+        at += 1
+    raise Unreadable(text, start, "what begins here has no end")
+
+
+def _items(text: str, key: str, entry: _Entry) -> tuple[list[_Item] | None, int]:
+    """The items under a key (None: null) and the offset where the value stands, or would stand."""
+    at = _skip(text, entry.value)
+    if text[at : at + 1] == "[":
+        items = _flow_items(text, at)
+        _block_items(text, _line_after(text, _flow_end(text, at)), entry.end, most=0)
+        return items, at
+    null = _null(text, at)
+    if not _REST.match(text, at + len(null) if null else entry.value):
+        raise Unreadable(text, at, f"{key} is not a list")
+    below = _block_items(text, _line_after(text, at), entry.end, most=0 if null else None)
+    return (below or None), (at if null else entry.value)
+
+
+def _flow_items(text: str, at: int) -> list[_Item]:
+    end = _flow_end(text, at) - 1
+    if not _REST.match(text, end + 1):
+        raise Unreadable(text, end + 1, "unexpected text after the list")
+    items: list[_Item] = []
+    comma = True
+    at += 1
+    while True:
+        at = _skip_lines(text, at)
+        if at == end:
+            return items
+        if text[at] == ",":
+            if comma:
+                raise Unreadable(text, at, "a comma without a value before it")
+            comma, at = True, at + 1
+            continue
+        found = _QUOTED.match(text, at) or _PLAIN.match(text, at)
+        if not found or not comma:
+            raise Unreadable(text, at, "expected a word, plain or in quotes")
+        items.append(_Item(_word(found), at, found.end()))
+        comma, at = False, found.end()
+
+
+def _block_items(text: str, at: int, end: int, most: int | None = None) -> list[_Item]:
+    items: list[_Item] = []
+    indent: str | None = None
+    while at < end:
+        blank = re.compile(r"[ \t]*(#[^\r\n]*)?(?:\r?\n|$)").match(text, at)
+        if blank:
+            at = max(blank.end(), at + 1)
+            continue
+        dash = _ITEM.match(text, at)
+        if not dash or len(items) == most or (indent is not None and dash.group(1) != indent):
+            raise Unreadable(text, at, "a line that does not belong to the list: expected a list item indented as the first")
+        indent = dash.group(1)
+        found = _QUOTED.match(text, dash.end()) or _PLAIN.match(text, dash.end())
+        if not found or not _REST.match(text, found.end()):
+            raise Unreadable(text, dash.end(), "expected one word, plain or in quotes")
+        items.append(_Item(_word(found), found.start(), found.end()))
+        at = _line_after(text, found.end())
+    return items
+
+
+def _null(text: str, at: int) -> str:
+    found = re.compile(r"(?:null|Null|NULL|~)(?=[ \t\r\n]|$)").match(text, at)
+    return found.group() if found else ""
+
+
+def _word(found: re.Match[str]) -> str:
+    return next((group for group in found.groups() if group is not None), found.group())
+
+
+def _skip(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    return found.end() if found else at
+
+
+def _skip_lines(text: str, at: int) -> int:
+    """Past white space, line ends and comments inside a flow collection."""
+    while text[at] in " \t\r\n" or (text[at] == "#" and text[at - 1] in " \t\n"):
+        at = _line_after(text, at) if text[at] == "#" else at + 1
+    return at
+
+
+def _line_after(text: str, at: int) -> int:
+    end = text.find("\n", at)
+    return len(text) if end < 0 else end + 1

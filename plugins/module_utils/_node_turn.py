@@ -1,0 +1,240 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Takes nodes out one at a time, and says when one is back. Sees the protocols of `_model` alone.
+
+A Lease keeps two hosts, two tasks or two controllers from restarting daemons of two nodes at once; a failure is noted in it, so that
+the other hosts of the same run stop instead of making the same mistake in turn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from ._model import Clock, Cluster, ClusterError, Conflict, NotFound, Object, Progress, Ref, Refused
+
+LEASE = Ref("coordination.k8s.io/v1", "Lease", "kube-system", "slipway-node-turn")
+FAILED_RUN, FAILED_NODE = "slipway.mlops/failed-run", "slipway.mlops/failed-node"
+DURATION = 40  # seconds without a renewal after which a turn is over; a controller that died blocks no longer than this
+_RENEW = 10.0
+_POLL = 2.0
+# A restarted kubelet may report pods as unready a moment after it said nothing of them; they count as back when they stay back this long.
+_STEADY = 5.0
+_MANAGER = "slipway:node-turn"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Who asks: `run` is one invocation of ansible-playbook, `node` the node that is going to be disturbed."""
+
+    run: str
+    node: str
+
+    @property
+    def holder(self) -> str:
+        return f"{self.run}/{self.node}"
+
+
+def find(nodes: list[Object], name: str, machine_id: str) -> Object:
+    """The Node of a host; Refused where the cluster has none of that name, or it is another machine."""
+    by_name = {node["metadata"]["name"]: node for node in nodes}
+    node = by_name.get(name) or next((node for node in nodes if (node["metadata"].get("labels") or {}).get("kubernetes.io/hostname") == name), None)
+    if node is None:
+        raise Refused([f"this cluster has no node {name}; it has {_some(sorted(by_name))}. Set `node`, or another kubeconfig."])
+    theirs = node.get("status", {}).get("nodeInfo", {}).get("machineID") or ""
+    if machine_id and theirs and theirs != machine_id:
+        mix_up = "this kubeconfig belongs to another cluster, or `node` to another host"
+        raise Refused([f"the host's machine id is {machine_id}, that of node {name} is {theirs}: {mix_up}."])
+    return node
+
+
+def ready(node: Object) -> bool:
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in node.get("status", {}).get("conditions") or [])
+
+
+def others_out(nodes: list[Object], name: str) -> list[str]:
+    """Names of the other nodes that are not Ready."""
+    return sorted(node["metadata"]["name"] for node in nodes if node["metadata"]["name"] != name and not ready(node))
+
+
+@contextlib.contextmanager
+def taken(cluster: Cluster, clock: Clock, turn: Turn, seconds: float, progress: Progress) -> Iterator[None]:
+    """Hold the Lease while the body runs. A Refused or any other failure of the body is noted in it for the rest of the run."""
+    _take(cluster, clock, turn, seconds, progress)
+    ended = threading.Event()
+    renewal = threading.Thread(target=_renew, args=(cluster, turn, ended), daemon=True)
+    renewal.start()
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        ended.set()
+        renewal.join()
+        with contextlib.suppress(ClusterError):  # it ends by itself then
+            _release(cluster, turn, failed)
+
+
+def pods_ready(cluster: Cluster, node: str) -> dict[str, str]:
+    """Pods of the node that are Ready now: uid -> namespace/name."""
+    return {pod["metadata"]["uid"]: _name(pod) for pod in pods(cluster, node) if _pod_ready(pod)}
+
+
+def pods(cluster: Cluster, node: str) -> list[Object]:
+    return cluster.list("v1", "Pod", fields=f"spec.nodeName={node}").items
+
+
+def wait_back(cluster: Cluster, clock: Clock, node: str, expected: Mapping[str, str], restarted: float, seconds: float) -> str:
+    """Until the node is Ready and every expected pod is Ready again or gone, steadily. "" then, else what is missing when time is over.
+
+    `restarted` is the time by the node's own clock; the kubelet's Lease, written by the same clock, must be younger: the condition Ready
+    itself outlives a dead kubelet by 40 seconds.
+    """
+    end, since = clock.now() + seconds, 0.0
+    while True:
+        try:
+            why, final = _missing(cluster, node, expected, restarted)
+        except ClusterError as error:  # the node may carry the API server
+            why, final = f"the API server does not answer: {error}", False
+        now = clock.now()
+        if final or (why and now >= end):
+            return why
+        if why:
+            since = 0.0
+        elif not since:
+            since = now
+        elif now - since >= _STEADY:
+            return ""
+        clock.sleep(_POLL)
+
+
+def _missing(cluster: Cluster, node: str, expected: Mapping[str, str], restarted: float) -> tuple[str, bool]:
+    """What keeps the node from being back, and whether waiting is of no use."""
+    live = cluster.get(Ref("v1", "Node", "", node))
+    if live is None:
+        return f"node {node} is gone", True
+    heartbeat = cluster.get(Ref("coordination.k8s.io/v1", "Lease", "kube-node-lease", node))
+    if heartbeat is not None and _seconds(heartbeat["spec"].get("renewTime")) < restarted:
+        return f"the kubelet of {node} has not reported to the API server since its restart", False
+    if not ready(live):
+        return f"node {node} is not Ready: {_why_not_ready(live)}", False
+    waiting = []
+    for pod in pods(cluster, node):
+        if pod["metadata"]["uid"] not in expected or pod["metadata"].get("deletionTimestamp"):
+            continue
+        status = pod.get("status", {})
+        if status.get("phase") == "Failed":
+            return f"pod {_name(pod)} failed: {status.get('reason') or ''} {status.get('message') or ''}".strip(), True
+        if status.get("phase") != "Succeeded" and not _pod_ready(pod):
+            waiting.append(_name(pod))
+    return (f"pods that were Ready before are not: {_some(sorted(waiting))}" if waiting else ""), False
+
+
+def _take(cluster: Cluster, clock: Clock, turn: Turn, seconds: float, progress: Progress) -> None:
+    end, seen, since, told = clock.now() + seconds, "", clock.now(), ""
+    while True:
+        lease = cluster.get(LEASE)
+        try:
+            if lease is None:
+                cluster.create(_lease(turn), _MANAGER)
+                return
+            _stop_if_failed(lease, turn)
+            holder = lease["spec"].get("holderIdentity") or ""
+            if lease["metadata"]["resourceVersion"] != seen:
+                seen, since = lease["metadata"]["resourceVersion"], clock.now()
+            stale = clock.now() - since > (lease["spec"].get("leaseDurationSeconds") or DURATION)
+            if holder in ("", turn.holder) or stale:
+                _write(cluster, lease, turn.holder, {})
+                return
+        except Conflict:  # somebody was faster
+            continue
+        if holder != told:
+            told = holder
+            progress(f"{turn.node} waits for its turn; {holder.rpartition('/')[2]} has it")
+        if clock.now() >= end:
+            raise Refused([f"{turn.node} did not get its turn within {seconds:.0f} seconds: {holder} holds Lease {LEASE.namespace}/{LEASE.name}."])
+        clock.sleep(_POLL)
+
+
+def _stop_if_failed(lease: Object, turn: Turn) -> None:
+    notes = lease["metadata"].get("annotations") or {}
+    if notes.get(FAILED_RUN) == turn.run and notes.get(FAILED_NODE) != turn.node:
+        raise Refused([f"node {notes.get(FAILED_NODE)} failed earlier in this run, so {turn.node} is left as it is. Mend that first, then run again."])
+
+
+def _renew(cluster: Cluster, turn: Turn, ended: threading.Event) -> None:
+    while not ended.wait(_RENEW):
+        with contextlib.suppress(ClusterError):
+            cluster.patch(
+                LEASE,
+                [{"op": "test", "path": "/spec/holderIdentity", "value": turn.holder}, {"op": "replace", "path": "/spec/renewTime", "value": _now()}],
+                _MANAGER,
+            )
+
+
+def _release(cluster: Cluster, turn: Turn, failed: bool) -> None:
+    lease = cluster.get(LEASE)
+    if lease is None or lease["spec"].get("holderIdentity") != turn.holder:
+        return
+    with contextlib.suppress(Conflict, NotFound):
+        _write(cluster, lease, "", {FAILED_RUN: turn.run, FAILED_NODE: turn.node} if failed else {})
+
+
+def _write(cluster: Cluster, lease: Object, holder: str, notes: dict[str, str]) -> None:
+    cluster.patch(
+        LEASE,
+        [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": lease["metadata"]["resourceVersion"]},
+            {"op": "add", "path": "/metadata/annotations", "value": notes},
+            {"op": "add", "path": "/spec", "value": _spec(holder)},
+        ],
+        _MANAGER,
+    )
+
+
+def _lease(turn: Turn) -> Object:
+    return {
+        "apiVersion": LEASE.api_version,
+        "kind": LEASE.kind,
+        "metadata": {"name": LEASE.name, "namespace": LEASE.namespace, "labels": {"app.kubernetes.io/part-of": "slipway"}},
+        "spec": _spec(turn.holder),
+    }
+
+
+def _spec(holder: str) -> Object:
+    return {"holderIdentity": holder, "leaseDurationSeconds": DURATION, "renewTime": _now()}
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _seconds(time: str | None) -> float:
+    """Seconds since the epoch of a MicroTime."""
+    if not time:
+        return 0.0
+    form = "%Y-%m-%dT%H:%M:%S.%fZ" if "." in time else "%Y-%m-%dT%H:%M:%SZ"
+    return datetime.datetime.strptime(time, form).replace(tzinfo=datetime.timezone.utc).timestamp()
+
+
+def _why_not_ready(node: Object) -> str:
+    for condition in node.get("status", {}).get("conditions") or []:
+        if condition["type"] == "Ready":
+            return str(condition.get("message") or condition.get("reason") or condition["status"])
+    return "no condition Ready"
+
+
+def _pod_ready(pod: Object) -> bool:
+    conditions = pod.get("status", {}).get("conditions") or []
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
+def _name(pod: Object) -> str:
+    return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") if names else "none"
