@@ -1,0 +1,61 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""lab/lab: the command line."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from slipway_lab import up
+from slipway_lab.errors import LabError
+from slipway_lab.layout import Lab, from_environment
+from slipway_lab.progress import say
+
+CLONE = Path(__file__).resolve().parents[2]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="lab/lab", description="A real Kubernetes on this machine, from package registries alone.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("up", help="bring the lab up, from whatever state it is in")
+    commands.add_parser("status", help="what runs; exit status 1 when something is missing")
+    commands.add_parser("down", help="end the lab and leave nothing behind")
+    commands.add_parser("reset", help="down, then up")
+    ssh = commands.add_parser("ssh", help="a shell, or one command, on a machine of the lab")
+    ssh.add_argument("machine")
+    ssh.add_argument("words", nargs=argparse.REMAINDER)
+    args = parser.parse_args()
+    try:
+        return _run(args, from_environment(CLONE))
+    except LabError as e:
+        print(f"lab: {e}", file=sys.stderr)
+        return 1
+    except OSError as e:
+        if e.errno in (errno.ENOSPC, errno.EDQUOT):
+            print(f"lab: no space left on the disk of {e.filename or CLONE}: free some and run the same command again", file=sys.stderr)
+            return 1
+        raise
+    except KeyboardInterrupt:
+        print("lab: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _run(args: argparse.Namespace, lab: Lab) -> int:
+    if args.command == "up":
+        up.up(lab)
+        say("ok", f"KUBECONFIG={lab.kubeconfig}")
+    elif args.command == "down":
+        up.down(lab)
+    elif args.command == "reset":
+        up.down(lab)
+        up.up(lab)
+    elif args.command == "status":
+        return 0 if up.status(lab) else 1
+    elif args.command == "ssh":
+        return subprocess.run(["ssh", "-F", str(lab.ssh / "config"), args.machine, *args.words], env=os.environ, check=False).returncode
+    return 0

@@ -1,0 +1,161 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The lab's life: up, down, status. Every step looks first at what is there and does only what is missing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from slipway_lab import cluster, disks, kernel, node_image, nodes, ownership, programs, registry, requirements
+from slipway_lab.cache import locked
+from slipway_lab.containers import podman, podman_ok
+from slipway_lab.errors import LabError
+from slipway_lab.layout import Lab, Node
+from slipway_lab.processes import Process
+from slipway_lab.progress import say, step
+
+
+def up(lab: Lab) -> None:
+    """Brings the lab to its complete state from whatever is there: nothing, a half-made lab, a stopped one, a running one."""
+    requirements.ensure(lab)
+    with locked(lab.runtime / "lock"):
+        _become_owner(lab)
+        ownership.refuse_if_taken(lab)
+        image = node_image.node_image(lab)
+        archives = node_image.cluster_archives(lab)
+        nodes.make_keys(lab)
+        kernel.prepare(lab)
+        nodes.ensure_network(lab)
+        _run_nodes(lab, image)
+        if registry.ensure(lab):
+            say("ok", f"registry at {lab.registry}")
+        _form_cluster(lab, image, archives)
+
+
+def _become_owner(lab: Lab) -> None:
+    other = ownership.other_owner(lab)
+    if other is None:
+        return
+    if other.exists() and os.environ.get("LAB_TAKE_OVER") != "1":
+        raise LabError(f"the lab {lab.name} belongs to {other.parent}: end it there with `lab/lab down`, or take its place with LAB_TAKE_OVER=1")
+    say("", f"taking over the lab of {other}")
+    clear(lab, other)
+
+
+def _run_nodes(lab: Lab, image: str) -> None:
+    with step("Nodes", lab.logs, "podman and sshd"):
+        for node in _unplanned(lab):
+            nodes.remove(lab, node)
+        done = nodes.in_parallel(lambda n: nodes.ensure(lab, n, image), lab.nodes)
+        nodes.wait_for_ssh(lab.nodes)
+    made = [f"{n.name} {what}" for n, what in zip(lab.nodes, done) if what != "kept"]
+    if made:
+        say("", ", ".join(made))
+
+
+def _unplanned(lab: Lab) -> list[Node]:
+    """Workers of an earlier, larger plan."""
+    planned = {lab.container(n) for n in lab.nodes}
+    found = []
+    for name, c in nodes.containers(lab).items():
+        if name not in planned and c["Labels"].get(nodes.LABEL_KIND) == "worker":
+            found.append(Node(name.removeprefix(f"{lab.name}-"), "", 0, "worker"))
+    return found
+
+
+def _form_cluster(lab: Lab, image: str, archives: dict[str, Path]) -> None:
+    identity = cluster.joined(lab, lab.control_plane)
+    half_made = [n for n in lab.nodes if cluster.half_made(lab, n, identity)]
+    if half_made:
+        with step(f"New start of {' '.join(n.name for n in half_made)}, left half-made", lab.logs, "podman"):
+            nodes.in_parallel(lambda n: nodes.renew(lab, n, image), half_made)
+            nodes.wait_for_ssh(half_made)
+    with step("Images of the cluster in its nodes", lab.logs, "containerd"):
+        nodes.in_parallel(lambda n: cluster.prepare(lab, n), lab.nodes)
+        nodes.in_parallel(lambda n: cluster.load_images(lab, n, archives[n.role]), lab.nodes, width=2)
+    if not identity:
+        with step("Control plane", lab.logs, "kubeadm init"):
+            identity = cluster.init(lab)
+            cluster.apply_addons(lab)
+            cluster.mark_joined(lab, lab.control_plane, identity)
+    cluster.fetch_kubeconfig(lab)
+    _link_kubectl(lab)
+    missing = [n for n in lab.worker_nodes if cluster.joined(lab, n) != identity]
+    if missing:
+        with step(f"Workers {' '.join(n.name for n in missing)}", lab.logs, "kubeadm join"):
+            cluster.join(lab, missing, identity)
+    with step("Cluster ready", lab.logs, "nodes, DNS and storage"):
+        cluster.wait_until_ready(lab)
+        cluster.set_pod_cidrs(lab)
+
+
+def _link_kubectl(lab: Lab) -> None:
+    link = lab.state / "bin" / "kubectl"
+    link.parent.mkdir(exist_ok=True)
+    target = programs.build(lab, "kubernetes") / "kubernetes"
+    if not link.is_symlink() or link.readlink() != target:
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+
+
+def down(lab: Lab) -> None:
+    """Ends the lab and leaves nothing of it behind; the caches stay."""
+    with locked(lab.runtime / "lock"):
+        other = ownership.other_owner(lab)
+        if other is not None and other.exists() and os.environ.get("LAB_TAKE_OVER") != "1":
+            raise LabError(f"the lab {lab.name} belongs to {other.parent}: end it there")
+        clear(lab, other or lab.state)
+
+
+def clear(lab: Lab, state: Path) -> None:
+    """Removes containers, volumes, network, loop devices and processes that carry this lab's name, and the state folder."""
+    owner = Lab(name=lab.name, subnet=lab.subnet, workers=lab.workers, clone=state.parent if state.name == ".lab" else state.parent.parent, cache=lab.cache)
+    with step("Down", lab.logs, "podman"):
+        for name in ("registry", "guest"):
+            Process(lab, name).end()
+        names = list(nodes.containers(lab))
+        if names:
+            podman(lab, "kill", *names, check=False)
+            podman(lab, "rm", "--force", "--time", "0", "--volumes", *names)
+        volumes = podman(lab, "volume", "ls", "--quiet", "--filter", f"name=^{lab.name}-", quiet=True).split()
+        if volumes:
+            podman(lab, "volume", "rm", "--force", *volumes)
+        disks.detach(owner)
+        if podman_ok(lab, "network", "exists", lab.name):
+            podman(lab, "network", "rm", "--force", lab.name)
+        kernel.put_back(lab)
+    _remove_state(owner)
+    with contextlib.suppress(OSError):
+        shutil.rmtree(lab.runtime)
+
+
+def _remove_state(owner: Lab) -> None:
+    """The state folder's own entries, never another lab's below it; logs stay for those who look for what went wrong."""
+    for name in ("kubeconfig", "ssh", "disks", "registry", registry.AUTH_FILE, "guest", "bin"):
+        path = owner.state / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def status(lab: Lab) -> bool:
+    """Prints what runs; True when everything is as it should be."""
+    other = ownership.other_owner(lab)
+    if other is not None:
+        print(f"the lab {lab.name} belongs to {other.parent}")
+        return False
+    found = nodes.containers(lab)
+    if not found:
+        print(f"the lab {lab.name} is down")
+        return False
+    for name, c in sorted(found.items()):
+        print(f"{name:24s} {c['State']}")
+    missing = cluster.what_is_missing(lab)
+    print("cluster: ready" if not missing else "cluster: " + "; ".join(missing))
+    return not missing
+
+
