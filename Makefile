@@ -6,9 +6,11 @@ export PATH := $(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export MOLECULE_GLOB := molecule/*/molecule.yml
 INVENTORY ?= inventories/lab
+# The newest ansible-core wants a newer Python than Debian 12 has; pyenv's are looked at, too.
+PYTHON_NEXT ?= $(shell for p in python3.13 python3.12 $(HOME)/.pyenv/versions/3.1[23].*/bin/python; do "$$p" -c '' 2>/dev/null && echo "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo lab lab-status lab-down lint types test-unit sanity molecule integration test test-long bench docs build
+.PHONY: help venv demo lab lab-status lab-down lint types test-unit sanity test-next molecule integration test test-long bench docs build
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +51,15 @@ test-unit: venv ## the pure layers and contracts, in seconds
 sanity: venv ## ansible-test sanity
 	tests/sanity/run 3.11
 
+test-next: ## unit tests and sanity with the newest ansible-core, where Python 3.12 or 3.13 is at hand
+ifeq ($(PYTHON_NEXT),)
+	@echo "not run: ansible-core 2.21 needs Python 3.12 or 3.13, and there is none here (PYTHON_NEXT=... names one)"
+else
+	@test -e .venv-next/.stamp || { $(PYTHON_NEXT) -m venv .venv-next && .venv-next/bin/pip install --quiet --disable-pip-version-check -r requirements-next.txt && touch .venv-next/.stamp; }
+	PATH=$(CURDIR)/.venv-next/bin:$$PATH pytest tests/unit -q -n 2
+	PATH=$(CURDIR)/.venv-next/bin:$$PATH tests/sanity/run $$(.venv-next/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+endif
+
 molecule: venv ## Molecule scenarios on the lab's hosts
 	molecule test --all
 
@@ -60,6 +71,7 @@ test: venv ## everything: lint, types, unit, sanity, lab, Molecule, integration
 	@tests/step types mypy
 	@tests/step unit pytest tests/unit -q -n 2
 	@tests/step sanity tests/sanity/run 3.11
+	@tests/step next $(MAKE) --no-print-directory test-next
 	@STEP_SHOW=yes tests/step lab lab/lab up
 	@tests/step molecule molecule test --all
 	@STEP_SHOW=yes tests/step integration pytest tests/integration -m "not long"
