@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What can be said against a manifest without a server. Each problem is a sentence with the path in the document; never a Secret's value.
 
-Rules: Kubernetes "Object Names and IDs", "Labels and Selectors", resource.Quantity of apimachinery, etcd's limit of 1.5 MiB a request.
+Rules: Kubernetes "Object Names and IDs", resource.Quantity of apimachinery, etcd's limit of 1.5 MiB a request; names and labels in `_syntax`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from . import _syntax
 from ._kinds import BUILT_IN, home, nearest
 from ._model import Object
 
 ONCE_KINDS = {("batch/v1", "Job")}
 LARGEST = 1_500_000  # bytes of JSON; etcd refuses more than 1.5 MiB with all that the server adds
 
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_NAME_PART = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _QUANTITY = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?")
 _DATA_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _QUANTITIES = ("requests", "limits", "capacity", "hard", "overhead")
@@ -32,12 +30,11 @@ _QUANTITIES = ("requests", "limits", "capacity", "hard", "overhead")
 def problems_of(document: Any) -> list[str]:
     """Everything that is wrong with one document; empty if nothing is."""
     if not isinstance(document, dict):
-        return [f"is {_type(document)}, not an object with apiVersion, kind and metadata."]
-    missing = [key for key in ("apiVersion", "kind") if not isinstance(document.get(key), str) or not document[key]]
+        return [f"is {_syntax.kind(document)}, not an object with apiVersion, kind and metadata."]
     metadata = document.get("metadata")
-    if not isinstance(metadata, dict):
-        missing.append("metadata")
-    if missing:
+    missing = [key for key in ("apiVersion", "kind") if not isinstance(document.get(key), str) or not document[key]]
+    if missing or not isinstance(metadata, dict):
+        missing += [] if isinstance(metadata, dict) else ["metadata"]
         return [f"{name} is missing or has the wrong type." for name in missing]
     problems = list(_name(document, metadata)) + list(_kind(document)) + list(_policy(document, metadata))
     problems += _walk(document, "")
@@ -69,14 +66,15 @@ def _name(document: Object, metadata: Object) -> Iterator[str]:
     if metadata.get("generateName"):
         yield "metadata.generateName makes another object on each run; give a metadata.name."
     elif not isinstance(name, str) or not name:
-        yield "metadata.name is missing." if name is None or name == "" else f"metadata.name is {_type(name)}; quote it."
+        yield "metadata.name is missing." if name in (None, "") else f"metadata.name {_syntax.not_text(name)}."
     elif "rbac.authorization.k8s.io" in document["apiVersion"]:
         if "/" in name or "%" in name or name in (".", ".."):
             yield f'metadata.name "{name}" has "/" or "%", or is a dot.'
-    elif len(name) > 253 or not _SUBDOMAIN.fullmatch(name):
-        yield f'metadata.name "{name}" is not a name: lower case letters, digits, "-" and ".", at most 253.'
-    if namespace is not None and (not isinstance(namespace, str) or not _DNS_LABEL.fullmatch(namespace)):
-        yield f"metadata.namespace {json.dumps(namespace)} is not the name of a namespace."
+    elif _syntax.subdomain(name):
+        yield f'metadata.name "{name}" {_syntax.subdomain(name)}.'
+    problem = None if namespace is None else _syntax.dns_label(namespace) if isinstance(namespace, str) else _syntax.not_text(namespace)
+    if problem:
+        yield f"metadata.namespace {json.dumps(namespace)} {problem}."
     resource = BUILT_IN.get((document["apiVersion"], document["kind"]))
     if namespace and resource and not resource.namespaced:
         yield f"metadata.namespace: a {document['kind']} lives outside of namespaces; leave it out."
@@ -101,12 +99,12 @@ def _walk(value: Any, path: str) -> Iterator[str]:
     for key, item in value.items():
         here = f"{path}.{key}" if path else str(key)
         if not isinstance(key, str):
-            yield f"{here}: the key is {_type(key)}; quote it."
+            yield f"{here}: the key is {_syntax.kind(key)}; quote it."
         elif path.endswith("metadata") and key in ("labels", "annotations"):
             yield from _labels(item, here, values=key == "labels")
         elif key in ("matchLabels", "nodeSelector"):
             yield from _labels(item, here, values=True)
-        elif key in _QUANTITIES and isinstance(item, dict) and _holds_quantities(path, key):
+        elif key in _QUANTITIES and isinstance(item, dict) and path.endswith(("resources", "spec")):
             yield from (problem for name, amount in item.items() for problem in _quantity(amount, f"{here}.{name}"))
         elif key == "sizeLimit" and "emptyDir" in path:
             yield from _quantity(item, here)
@@ -114,25 +112,19 @@ def _walk(value: Any, path: str) -> Iterator[str]:
             yield from _walk(item, here)
 
 
-def _holds_quantities(path: str, key: str) -> bool:
-    return path.endswith(("resources", "spec")) if key in ("requests", "limits", "capacity", "hard", "overhead") else False
-
-
 def _labels(items: Any, path: str, values: bool) -> Iterator[str]:
     if items is None:
         return
     if not isinstance(items, dict):
-        yield f"{path} is {_type(items)}, not a mapping."
+        yield f"{path} is {_syntax.kind(items)}, not a mapping."
         return
     for key, value in items.items():
-        prefix, slash, name = str(key).rpartition("/")
-        if not _NAME_PART.fullmatch(name) or (slash and not (len(prefix) <= 253 and _SUBDOMAIN.fullmatch(prefix))):
-            yield f'{path}: "{key}" is not a valid key: [domain/]name, name of letters, digits, "-", "_", ".", at most 63.'
-        if not isinstance(value, str):
-            if value is not None:
-                yield f'{path}["{key}"] is {_type(value)} ({json.dumps(value, default=str)}); quote it.'
-        elif values and value and not _NAME_PART.fullmatch(value):
-            yield f'{path}["{key}"]: "{value[:80]}" is not a valid value: letters, digits, "-", "_", ".", at most 63.'
+        problem = _syntax.key(key)
+        if problem:
+            yield f'{path}: the key "{key}" {problem}.'
+        problem = _syntax.label_value(value) if values else _syntax.annotation_value(value)
+        if problem and value is not None:
+            yield f'{path}["{key}"] {problem}.'
 
 
 def _quantity(value: Any, path: str) -> Iterator[str]:
@@ -158,14 +150,14 @@ def _data(document: Object) -> Iterator[str]:
         if entries is None:
             continue
         if not isinstance(entries, dict):
-            yield f"{part} is {_type(entries)}, not a mapping."
+            yield f"{part} is {_syntax.kind(entries)}, not a mapping."
             continue
         for key, value in entries.items():
             if not isinstance(key, str) or not _DATA_KEY.fullmatch(key):
                 yield f'{part}: "{key}" is not a valid key: letters, digits, "-", "_", ".".'
             if not isinstance(value, str):
                 if value is not None:
-                    yield f"{part}.{key} is {_type(value)}; quote it."
+                    yield f"{part}.{key} is {_syntax.kind(value)}; quote it."
             elif (kind, part) in (("Secret", "data"), ("ConfigMap", "binaryData")) and not _is_base64(value):
                 yield f"{part}.{key} is not base64; plain text goes into {'stringData' if kind == 'Secret' else 'data'}."
 
@@ -176,8 +168,3 @@ def _is_base64(text: str) -> bool:
     except (binascii.Error, ValueError):
         return False
     return True
-
-
-def _type(value: Any) -> str:
-    names = {bool: "a boolean", int: "a number", float: "a number", str: "a text", list: "a list", dict: "a mapping", type(None): "empty"}
-    return names.get(type(value), "a " + type(value).__name__)

@@ -85,8 +85,13 @@ class HttpCluster:
     def kinds(self, api_version: str) -> list[str]:
         return sorted(self._discover(api_version))
 
+    def version_of(self, group: str) -> str:
+        response = self._send("GET", "/apis/" + group)
+        if response.status == 404:
+            return ""
+        return str(_json(response, "discover " + group)["preferredVersion"]["groupVersion"])
+
     def forget(self, api_version: str) -> None:
-        """Drop what is known of a group version, after a CustomResourceDefinition of it was written."""
         with self._lock:
             self._served.pop(api_version, None)
 

@@ -225,6 +225,14 @@ class Cluster(Protocol):
         """Kinds that the server has in this group version, for messages; empty where it has no such group version."""
         ...
 
+    def version_of(self, group: str) -> str:
+        """The group version that the server prefers for an API group, "" where it has no such group."""
+        ...
+
+    def forget(self, api_version: str) -> None:
+        """Ask again which kinds a group version has; after a CustomResourceDefinition was written."""
+        ...
+
     def get(self, ref: Ref) -> Object | None:
         """The live object, None where there is none."""
         ...

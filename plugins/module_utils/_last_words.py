@@ -1,0 +1,85 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the containers of a failed workload wrote last, for the error message. Values of Secrets that they use are taken out."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ._health import WORKLOADS, clean, judge, owns
+from ._model import READY, Cluster, ClusterError, Object, Ref
+
+LINES = 10  # of a container
+PODS = 3  # whose words are told; the others mostly say the same
+
+
+def last_words(cluster: Cluster, late: Iterable[Ref], state: Mapping[Ref, Object | None], pods: Mapping[Ref, Object]) -> list[str]:
+    """Lines for people, none where nothing can be read."""
+    told: list[str] = []
+    shown: set[Ref] = set()
+    for ref in late:
+        live = state.get(ref)
+        for pod_ref, pod in pods.items():
+            mine = pod_ref == ref or (live is not None and ref.kind in WORKLOADS and pod_ref.namespace == ref.namespace and owns(live, pod))
+            if mine and pod_ref not in shown and len(shown) < PODS and judge(pod).state != READY:
+                shown.add(pod_ref)
+                told += _of_pod(cluster, pod_ref, pod)
+    return told
+
+
+def _of_pod(cluster: Cluster, ref: Ref, pod: Object) -> list[str]:
+    result = []
+    status = pod.get("status") or {}
+    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+        state = container.get("state") or {}
+        previous = "waiting" in state and bool((container.get("lastState") or {}).get("terminated"))
+        if container.get("ready") or ("waiting" in state and not previous):
+            continue
+        try:
+            text = cluster.logs(ref.namespace, ref.name, container.get("name", ""), LINES, previous)
+        except ClusterError:
+            continue
+        hidden = _secret_values(cluster, ref.namespace, pod)
+        lines = [clean(_redacted(line, hidden)) for line in text.splitlines() if line.strip()]
+        if lines:
+            result += [f"last lines of {ref.name}, container {container.get('name')}:", *(f"  {line}" for line in lines)]
+    return result
+
+
+def _redacted(line: str, hidden: Iterable[str]) -> str:
+    for value in hidden:
+        line = line.replace(value, "***")
+    return line
+
+
+def _secret_values(cluster: Cluster, namespace: str, pod: Object) -> list[str]:
+    """Values of the Secrets that this pod refers to, longest first."""
+    values = set()
+    for name in set(_secret_names(pod.get("spec"))):
+        try:
+            secret = cluster.get(Ref("v1", "Secret", namespace, name)) or {}
+        except ClusterError:
+            continue
+        for value in (secret.get("data") or {}).values():
+            try:
+                text = base64.b64decode(value).decode()
+            except ValueError:
+                continue
+            values |= {part for part in (text, text.strip()) if len(part) > 3}
+    return sorted(values, key=len, reverse=True)
+
+
+def _secret_names(value: Any) -> Iterator[str]:
+    """`secretKeyRef.name`, `secretRef.name` and `secret.secretName`, wherever they stand in a pod."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key in ("secretKeyRef", "secretRef") and isinstance(item, dict) and item.get("name"):
+                yield str(item["name"])
+            elif key == "secretName" and isinstance(item, str):
+                yield item
+            yield from _secret_names(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _secret_names(item)

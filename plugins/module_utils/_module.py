@@ -1,0 +1,167 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Options in, one call, result out: what both doorways of a Kubernetes module share, and the doorway of the module file.
+
+The other doorway, inside the controller, is plugins/plugin_utils/k8s_action.py.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib, remove_values
+
+from . import _yaml
+from ._clock import SystemClock
+from ._cluster import HttpCluster
+from ._connect import Endpoint, endpoint
+from ._model import Clock, Cluster, ClusterError, Progress, Refused, Stopped
+
+TASK_TIMEOUT = "SLIPWAY_TASK_TIMEOUT"  # seconds; how the controller tells a module process the task's `timeout`
+
+CONNECTION: dict[str, dict[str, Any]] = {
+    "kubeconfig": {"type": "raw"},
+    "context": {"type": "str"},
+    "host": {"type": "str"},
+    "api_key": {"type": "str", "no_log": True},
+    "username": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
+    "ca_cert": {"type": "path", "aliases": ["ssl_ca_cert"]},
+    "client_cert": {"type": "path", "aliases": ["cert_file"]},
+    "client_key": {"type": "path", "aliases": ["key_file"], "no_log": False},
+    "validate_certs": {"type": "bool", "aliases": ["verify_ssl"]},
+    "proxy": {"type": "str"},
+    "no_proxy": {"type": "str"},
+    "impersonate_user": {"type": "str"},
+    "impersonate_groups": {"type": "list", "elements": "str"},
+    "allow_exec": {"type": "bool"},
+}
+
+
+class Call:
+    """One run of a module: its options and how it reaches the world. Tests give a fake cluster and clock."""
+
+    def __init__(
+        self,
+        params: Mapping[str, Any],
+        check_mode: bool = False,
+        diff: bool = False,
+        progress: Progress | None = None,
+        clock: Clock | None = None,
+        cluster: Cluster | None = None,
+        environ: Mapping[str, str] | None = None,
+        origin: str = "",
+    ) -> None:
+        self.params = params
+        self.check_mode = check_mode
+        self.diff = diff
+        self.clock: Clock = clock or SystemClock()
+        self.environ: Mapping[str, str] = os.environ if environ is None else environ
+        self.origin = origin  # "site.yml:12" where the controller knows it
+        self.secrets: set[str] = _kubeconfig_secrets(params.get("kubeconfig"))  # never shown, wherever they turn up
+        self._progress = progress
+        self._cluster = cluster
+
+    def progress(self, line: str) -> None:
+        """One line for people; secrets and control characters removed."""
+        if self._progress is not None:
+            self._progress(plain(censored(line, self.secrets)))
+
+    @property
+    def cluster(self) -> Cluster:
+        """Connects at the first use; Refused where the options name no cluster."""
+        if self._cluster is None:
+            if _yaml.MISSING:
+                raise Refused([missing_required_lib(_yaml.MISSING)])
+            self._cluster = HttpCluster(self._endpoint, self.clock)
+        return self._cluster
+
+    @property
+    def names_cluster(self) -> bool:
+        """Whether somebody chose this cluster; false for ~/.kube/config, KUBECONFIG or a pod's own account."""
+        return bool(getattr(self.cluster, "explicit", True))
+
+    @property
+    def sent(self) -> int:
+        return self._cluster.requests if self._cluster is not None else 0
+
+    def _endpoint(self) -> Endpoint:
+        found = endpoint(self.params, self.environ, _yaml.load)
+        self.secrets |= {value.rpartition(" ")[2] for name, value in found.headers.items() if name == "Authorization"}
+        return found
+
+
+Run = Callable[[Call], dict[str, Any]]
+
+
+def outcome(run: Run, call: Call) -> dict[str, Any]:
+    """The result of one run; what it refuses or cannot do becomes `failed` with a message. Nothing secret is in it."""
+    try:
+        result = run(call)
+    except Refused as refused:
+        result = {"failed": True, "msg": "\n".join(refused.problems), "problems": refused.problems}
+    except ClusterError as error:
+        result = {"failed": True, "msg": str(error)}
+        if error.status:
+            result["status"] = error.status
+    if call.sent:
+        result.setdefault("server", call.cluster.server)
+        result.setdefault("context", call.cluster.context)
+        result["requests"] = call.sent
+    result.setdefault("changed", False)
+    kept = {key: value for key, value in result.items() if value is None or isinstance(value, bool)}
+    return {**censored(result, call.secrets), **kept}
+
+
+def censored(value: Any, secrets: set[str]) -> Any:
+    return remove_values(value, [secret for secret in secrets if len(secret) > 2]) if secrets else value
+
+
+def plain(line: str) -> str:
+    """Without control characters: a pod's log must not drive a terminal."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", " ", line)
+
+
+def _kubeconfig_secrets(kubeconfig: Any) -> set[str]:
+    """Credentials of a kubeconfig that was given as data and not as a file."""
+    if not isinstance(kubeconfig, Mapping):
+        return set()
+    users = [item.get("user") or {} for item in kubeconfig.get("users") or [] if isinstance(item, Mapping)]
+    return {str(user[key]) for user in users for key in ("token", "password", "client-key-data") if user.get(key)}
+
+
+class _Module(AnsibleModule):  # type: ignore[misc]
+    def _log_invocation(self) -> None:
+        """Options hold manifests, and manifests may hold secrets: nothing of them goes to the host's journal."""
+
+
+def module_main(run: Run, arguments: Mapping[str, Any], **rules: Any) -> None:
+    """The doorway of a module file. `rules` are AnsibleModule's (mutually_exclusive, required_if ...)."""
+    module = _Module(argument_spec={**CONNECTION, **arguments}, supports_check_mode=True, **rules)
+    clock = SystemClock()
+    if os.environ.get(TASK_TIMEOUT, "").isdigit():
+        clock.stop_after(float(os.environ[TASK_TIMEOUT]))
+    call = Call(module.params, module.check_mode, bool(module._diff), clock=clock)
+    try:
+        result = outcome(run, call)
+    except Stopped:
+        result = {"failed": True, "changed": False, "msg": "The task's time is up; nothing more is written."}
+    except BaseException:
+        clock.stop()
+        raise
+    # Ansible would add all options under `invocation`, and show them at -vvv.
+    module.exit_json(**{"invocation": {"module_args": visible(module.params)}, **result})
+
+
+def visible(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that may be shown."""
+    hidden = {name for name, option in CONNECTION.items() if option.get("no_log")} | {"kubeconfig", "manifests", "secrets", "proxy"}
+    return {key: value for key, value in params.items() if key not in hidden and value is not None}
+
+
+def python() -> str:
+    return sys.executable

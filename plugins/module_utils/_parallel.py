@@ -1,0 +1,52 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Many requests at once, none after the task was told to end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from ._model import ClusterError
+
+WORKERS = 8  # connections; more do not help an API server of a few cores, fewer leave it idle
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result | ClusterError]:
+    """The result for each item, in order; what the server refused comes as the error, and does not keep the others from being done.
+
+    Anything else (a timeout of the task, Ctrl-C, Stopped) drops what waits in the queue and is raised at once.
+    """
+    work = list(items)
+    if len(work) < 2:
+        return [_caught(function, item) for item in work]
+    pool = ThreadPoolExecutor(min(WORKERS, len(work)))
+    try:
+        futures = [pool.submit(_caught, function, item) for item in work]
+        results = [future.result() for future in futures]
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+    return results
+
+
+def all_of(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """As `each`, but the first error is raised after all are done."""
+    results: list[Result] = []
+    for result in each(function, items):
+        if isinstance(result, ClusterError):
+            raise result
+        results.append(result)
+    return results
+
+
+def _caught(function: Callable[[Item], Result], item: Item) -> Result | ClusterError:
+    try:
+        return function(item)
+    except ClusterError as error:
+        return error

@@ -1,0 +1,119 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""k8s_manifests: options -> a Reconciler's report -> the result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import _syntax
+from ._applyset import SetName
+from ._diff import diff
+from ._manifest import Declared, read, secret_values
+from ._model import READY, Refused, Report, Unfinished
+from ._module import Call
+from ._reconcile import Reconciler
+from ._secrets import declared_secrets
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "name": {"type": "str", "required": True},
+    "namespace": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "manifests": {"type": "raw"},
+    "secrets": {
+        "type": "list",
+        "elements": "dict",
+        "no_log": False,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "namespace": {"type": "str"},
+            "type": {"type": "str", "default": "Opaque"},
+            "labels": {"type": "dict"},
+            "generate": {
+                "type": "list",
+                "elements": "dict",
+                "options": {"key": {"type": "str", "required": True, "no_log": False}, "length": {"type": "int", "default": 32}},
+            },
+            "copy": {
+                "type": "list",
+                "elements": "dict",
+                "options": {"key": {"type": "str", "required": True, "no_log": False}, "file": {"type": "path"}, "env": {"type": "str"}},
+            },
+        },
+    },
+    "prune": {"type": "bool", "default": True},
+    "delete_data": {"type": "list", "elements": "str", "default": []},
+    "wait": {"type": "bool", "default": True},
+    "wait_timeout": {"type": "int", "default": 300},
+    "force_conflicts": {"type": "bool", "default": False},
+}
+
+
+def run(call: Call) -> dict[str, Any]:
+    begun = call.clock.now()
+    params = call.params
+    call.secrets |= secret_values(params["manifests"])
+    owner = SetName(params["name"], params["namespace"])
+    items = _declared(call, owner)
+    if (params["state"] == "absent" or params["prune"]) and not call.names_cluster:
+        raise Refused(
+            ["Objects may be deleted, and no cluster is named: set `kubeconfig` (or `host`) or K8S_AUTH_KUBECONFIG; ~/.kube/config is not taken for that."]
+        )
+    cluster = call.cluster
+    call.progress(f"{owner.name}: {cluster.server}" + (f" (context {cluster.context})" if cluster.context else ""))
+    reconciler = Reconciler(cluster, call.clock, call.progress, owner, call.check_mode, params["force_conflicts"], params["delete_data"])
+    wait = float(params["wait_timeout"]) if params["wait"] else 0.0
+    try:
+        report = reconciler.absent(items, wait) if params["state"] == "absent" else reconciler.present(items, params["prune"], wait)
+        result: dict[str, Any] = {}
+    except Unfinished as unfinished:
+        report = unfinished.report
+        result = {"failed": True, "msg": str(unfinished)}
+    result.update(changed=report.changed, objects=objects(report), seconds=round(call.clock.now() - begun, 2))
+    if call.diff:
+        result["diff"] = diff(report.changes, owner.manager)
+    return result
+
+
+def objects(report: Report) -> list[dict[str, Any]]:
+    """The report's changes for the user, in the order of applying."""
+    result = []
+    for change in report.changes:
+        verdict = report.verdicts.get(change.ref)
+        entry: dict[str, Any] = {"kind": change.ref.kind, "namespace": change.ref.namespace, "name": change.ref.name, "action": change.action}
+        entry["assumed"] = change.assumed
+        entry["ready"] = None if verdict is None else verdict.state == READY
+        entry["reason"] = verdict.reason if verdict else ""
+        result.append(entry)
+    return result
+
+
+def _declared(call: Call, owner: SetName) -> list[Declared]:
+    """Everything declared, by manifest or as a secret; all problems of the input at once."""
+    params = call.params
+    problems = []
+    for option in ("name", "namespace"):
+        problem = _syntax.dns_label(params[option])
+        if problem:
+            problems.append(f'{option}: "{params[option]}" {problem}.')
+    problems += [f'delete_data: "{entry}" is not Kind/name or Kind/namespace/name.' for entry in params["delete_data"] if entry.count("/") not in (1, 2)]
+    if params["wait_timeout"] < 1:
+        problems.append(f"wait_timeout: {params['wait_timeout']} is not a number of seconds above 0 (`wait: false` does not wait).")
+    items: list[Declared] = []
+    try:
+        items = read(params["manifests"], owner.namespace, call.origin)
+    except Refused as refused:
+        problems += refused.problems
+    try:
+        extra, values = declared_secrets(params["secrets"] or [], owner.namespace, call.environ)
+        call.secrets |= values
+        taken = {item.ref for item in items}
+        problems += [f"{item.place}: {item.ref} is also in the manifests." for item in extra if item.ref in taken]
+        items = sorted([*items, *extra], key=lambda item: item.level)
+    except Refused as refused:
+        problems += refused.problems
+    if params["state"] == "present" and not items and not problems:
+        problems.append(f'manifests: no objects. To remove the set "{owner.name}", say `state: absent`.')
+    if problems:
+        raise Refused(problems)
+    return items

@@ -1,0 +1,86 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Secrets whose values never stand in a manifest: made once by chance, or copied from a file or a variable."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import string
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from . import _syntax
+from ._manifest import CREATE_ONLY, POLICY, SET, Declared, declare
+from ._model import Object, Refused
+
+ALPHABET = string.ascii_letters + string.digits  # nothing that a URI, a shell or an INI file would have to escape
+SHORTEST = 8
+
+
+def declared_secrets(options: Sequence[Mapping[str, Any]], namespace: str, environ: Mapping[str, str]) -> tuple[list[Declared], set[str]]:
+    """The Secrets that the option `secrets` asks for, and every value in them. Refused with all problems.
+
+    One with a generated key is made only where it is absent (`create_only`); others follow their source.
+    """
+    problems: list[str] = []
+    items: list[Declared] = []
+    values: set[str] = set()
+    for index, option in enumerate(options):
+        place = f"secrets[{index}]"
+        data: dict[str, str] = {}
+        problems += _problems(option, place)
+        for entry in option.get("generate") or []:
+            length = entry.get("length") or 32
+            if length < SHORTEST:
+                problems.append(f"{place}: {entry['key']} has length {length}; a secret of less than {SHORTEST} characters can be guessed.")
+            data[entry["key"]] = "".join(secrets.choice(ALPHABET) for _ in range(length))
+        for entry in option.get("copy") or []:
+            value = _copied(entry, f"{place}.copy {entry['key']}", environ, problems)
+            data[entry["key"]] = value
+        values |= set(data.values())
+        items.append(_declare(option, data, place, namespace))
+    if problems:
+        raise Refused(problems)
+    return items, values
+
+
+def _problems(option: Mapping[str, Any], place: str) -> list[str]:
+    found = []
+    problem = _syntax.subdomain(option["name"])
+    if problem:
+        found.append(f'{place}: name "{option["name"]}" {problem}.')
+    keys = [entry["key"] for part in ("generate", "copy") for entry in option.get(part) or []]
+    if not keys:
+        found.append(f"{place}: nothing to generate and nothing to copy.")
+    found += [f"{place}: key {key} is given twice." for key in sorted({key for key in keys if keys.count(key) > 1})]
+    return found
+
+
+def _copied(entry: Mapping[str, Any], place: str, environ: Mapping[str, str], problems: list[str]) -> str:
+    """The value as text; latin-1 keeps the bytes of a binary file."""
+    path, variable = entry.get("file"), entry.get("env")
+    if bool(path) == bool(variable):
+        problems.append(f"{place}: give either `file` or `env`.")
+    elif variable:
+        if not environ.get(variable):
+            problems.append(f"{place}: the environment has no variable {variable}, or it is empty.")
+        return environ.get(variable, "").encode().decode("latin-1")
+    else:
+        try:
+            with open(os.path.expanduser(str(path)), "rb") as file:
+                return file.read().decode("latin-1")
+        except OSError as error:
+            problems.append(f"{place}: cannot read {path}: {error.strerror}.")
+    return ""
+
+
+def _declare(option: Mapping[str, Any], data: Mapping[str, str], place: str, namespace: str) -> Declared:
+    policy = CREATE_ONLY if option.get("generate") else SET
+    metadata: Object = {"name": option["name"], "namespace": option.get("namespace") or namespace, "annotations": {POLICY: policy}}
+    if option.get("labels"):
+        metadata["labels"] = dict(option["labels"])
+    body: Object = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": option.get("type") or "Opaque"}
+    body["data"] = {key: base64.b64encode(value.encode("latin-1")).decode() for key, value in data.items()}
+    return declare(body, place, namespace)
