@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright: The slipway authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Write what can be derived from the code: the README of each role, and the tables of README.md between their marks.

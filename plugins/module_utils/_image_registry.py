@@ -1,18 +1,18 @@
 # Copyright: The slipway authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Reads the labels of an image in a registry (OCI distribution specification 1.1). Standard library only; reads, never writes."""
+"""Reads the labels of an image in a registry (OCI distribution specification 1.1); reads, never writes."""
 
 from __future__ import annotations
 
 import base64
 import json
 import re
-import ssl
 import urllib.error
 import urllib.parse
-import urllib.request
 from dataclasses import dataclass
 from typing import Any
+
+from ansible.module_utils.urls import Request
 
 MANIFESTS = ", ".join(
     (
@@ -79,10 +79,8 @@ class _Session:
         self._header = self._basic
         # Without verification a registry may speak plain HTTP, as a lab's does.
         self._schemes = ("https",) if verify else ("https", "http")
-        self._context = ssl.create_default_context()
-        if not verify:
-            self._context.check_hostname = False
-            self._context.verify_mode = ssl.CERT_NONE
+        # A blob may be redirected to another host, as to a bucket: the credentials do not go there.
+        self._http = Request(validate_certs=verify, timeout=TIMEOUT_SECONDS, unredirected_headers=["Authorization"])
 
     def json(self, path: str) -> dict[str, Any] | None:
         last: Exception | None = None
@@ -115,9 +113,8 @@ class _Session:
         return str(answer.get("token") or answer.get("access_token"))
 
     def _once(self, url: str) -> dict[str, Any]:
-        request = urllib.request.Request(url, headers={"Accept": MANIFESTS})  # noqa: S310  the scheme is ours
+        headers = {"Accept": MANIFESTS}
         if self._header:
-            # Not sent along when a blob is redirected to another host, as to a bucket.
-            request.add_unredirected_header("Authorization", self._header)
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=self._context) as answer:  # noqa: S310
+            headers["Authorization"] = self._header
+        with self._http.get(url, headers=headers) as answer:
             return dict(json.loads(answer.read()))

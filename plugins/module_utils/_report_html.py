@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 NODE_WIDTH, LINE, PAD = 232, 22, 12
 
 
 def page(report: Mapping[str, Any], template: str) -> str:
     """The whole page; `template` is the path of the Jinja template."""
+    import jinja2  # here: ansible-test imports every file without it
+
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["size"] = size
     text = Path(template).read_text(encoding="utf-8")
