@@ -2,6 +2,7 @@
 # The documentation site in docs/build/html, from the code and the pages in docs/. Needs no network.
 set -euo pipefail
 cd "$(dirname "$0")"
+export ANSIBLE_COLLECTIONS_PATH=$PWD/../collections
 source=build/source
 rm -rf build
 mkdir -p "$source/guides" "$source/reference"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -63,6 +64,14 @@ def foreseen(output: str) -> set[str]:
     """The lines below `What would change`."""
     part = output.split("What would change:")[-1] if "What would change:" in output else ""
     return {line.strip() for line in part.split("\n\n")[0].splitlines() if line.startswith("    ")}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_copy_of_the_example_is_left():
+    copy = ROOT / "inventories/mine"
+    shutil.rmtree(copy, ignore_errors=True)
+    yield
+    shutil.rmtree(copy, ignore_errors=True)
 
 
 def test_the_readme_starts_with_the_demo() -> None:
