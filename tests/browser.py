@@ -19,7 +19,8 @@ def chromium() -> str:
 def screenshot(url: str, target: Path, width: int = 1200, height: int = 1600, dark: bool = False, wait_seconds: float = 0) -> None:
     """A picture of the page as a PNG. `wait_seconds` is virtual time that the page's scripts may take."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    _run(["--hide-scrollbars", f"--window-size={width},{height}", *_time(wait_seconds), *(["--force-dark-mode"] if dark else []), f"--screenshot={target}", url])
+    look = ["--hide-scrollbars", f"--window-size={width},{height}", *(["--force-dark-mode"] if dark else [])]
+    _run([*look, *_time(wait_seconds), f"--screenshot={target}", url])
     assert target.read_bytes().startswith(b"\x89PNG")
 
 

@@ -68,6 +68,7 @@ def python39() -> str | None:
 @pytest.mark.skipif(python39() is None, reason="Python 3.9 is not at hand; ruff's target version still covers the syntax")
 def test_host_files_load_on_python_39() -> None:
     stems = sorted(path.stem for path in host_files() if path.parent.name == "module_utils" and "ansible" not in imports(path)[1])
-    code = "import importlib, sys; sys.path.insert(0, sys.argv[1]); [importlib.import_module(f'%s.{name}') for name in sys.argv[2:]]" % OURS
-    done = subprocess.run([python39(), "-B", "-c", code, str(ROOT / "collections"), *stems], capture_output=True, text=True, check=False)
+    code = "import importlib, sys; sys.path.insert(0, sys.argv[1]); [importlib.import_module(name) for name in sys.argv[2:]]"
+    names = [f"{OURS}.{stem}" for stem in stems]
+    done = subprocess.run([python39(), "-B", "-c", code, str(ROOT / "collections"), *names], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import tarfile
 from pathlib import Path
@@ -42,7 +43,7 @@ def test_the_archive_holds_what_users_need_and_nothing_else(archive: Path) -> No
     with tarfile.open(archive) as tar:
         names = tar.getnames()
     tops = {name.split("/")[0] for name in names}
-    assert {"plugins", "roles", "playbooks", "meta", "docs", "images", "examples", "inventories", "README.md", "LICENSE", "requirements.txt", "bindep.txt"} <= tops
+    assert {"plugins", "roles", "LICENSE", "README.md", "bindep.txt", "playbooks", "meta", "docs", "images", "examples", "inventories", "requirements.txt"} <= tops
     assert not tops & {"lab", "tests", "bench", "molecule", "collections", ".lab", ".venv", ".ci", ".git", "report"}, tops
     assert not [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".tar.gz"))]
     assert not [name for name in names if name.startswith("inventories/lab")]
@@ -76,12 +77,13 @@ def test_the_pages_made_from_the_code_are_up_to_date() -> None:
 
 def test_the_documentation_site_builds_without_network() -> None:
     # An address that answers nobody stands for the missing network.
-    blocked = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
+    blocked = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     run("docs/build.sh", cwd=ROOT, env={**os.environ, **blocked})
     assert (ROOT / "docs/build/html/index.html").exists()
 
 
 def test_the_action_group_names_exactly_the_modules_that_speak_to_the_cluster() -> None:
     group = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["action_groups"]["k8s"]
-    speaking = {path.stem for path in (ROOT / "plugins/modules").glob("*.py") if "slipway.mlops.k8s]" in path.read_text() or "slipway.mlops.k8s\n" in path.read_text()}
+    modules = (ROOT / "plugins/modules").glob("*.py")
+    speaking = {path.stem for path in modules if re.search(r"slipway\.mlops\.k8s[\],\n]", path.read_text(encoding="utf-8"))}
     assert set(group) == speaking

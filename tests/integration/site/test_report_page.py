@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tests"))
-import browser  # noqa: E402
+import browser
 
 PAGE, DATA = ROOT / "report/report.html", ROOT / "report/report.json"
 PICTURES = ROOT / ".ci-artifacts/report"

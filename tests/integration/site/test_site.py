@@ -80,7 +80,7 @@ def test_the_readme_starts_with_the_demo() -> None:
 
 def test_a_look_ahead_on_a_fresh_lab_touches_nothing() -> None:
     output, _seconds = run("ansible-playbook playbooks/plan.yml -i inventories/lab")
-    seen["fresh"] = {line: "" for line in foreseen(output)}
+    seen["fresh"] = dict.fromkeys(foreseen(output), "")
     assert "nothing was touched" in output
 
 
