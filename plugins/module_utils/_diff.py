@@ -11,7 +11,7 @@ from typing import Any
 
 from ._model import CREATED, DELETED, UPDATED, Change, Object, ref_of
 from ._plan import essence
-from ._yaml import dump
+from ._yaml_subset import dump
 
 # Marks are keyed anew in each run: equal marks mean equal values, and nothing can be guessed from one.
 _KEY = secrets.token_bytes(16)

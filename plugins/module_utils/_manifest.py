@@ -50,7 +50,7 @@ def read(manifests: Any, namespace: str, origin: str = "") -> list[Declared]:
     problems: list[str] = []
     result: list[Declared] = []
     seen: dict[tuple[str, str, str, str], str] = {}
-    for place, document in _documents(manifests, problems):
+    for place, document in documents_of(manifests, problems):
         found = problems_of(document)
         if found:
             problems += [f"{place}: {problem}" for problem in found]
@@ -98,7 +98,7 @@ def digest_of(body: Object) -> str:
 def secret_values(manifests: Any) -> set[str]:
     """Every value of every Secret in `manifests`, as written and decoded, so that a doorway can censor it wherever it turns up."""
     values: set[str] = set()
-    for _place, document in _documents(manifests, []):
+    for _place, document in documents_of(manifests, []):
         if isinstance(document, dict) and document.get("kind") == "Secret":
             for part in ("data", "stringData"):
                 entries = document.get(part)
@@ -107,7 +107,7 @@ def secret_values(manifests: Any) -> set[str]:
     return {value for value in values if len(value) > 2}
 
 
-def _documents(manifests: Any, problems: list[str]) -> Iterator[tuple[str, Any]]:
+def documents_of(manifests: Any, problems: list[str]) -> Iterator[tuple[str, Any]]:
     """(place, document) pairs; kind List is flattened, empty documents are left out."""
     items = manifests if isinstance(manifests, list) else [manifests]
     for index, item in enumerate(items):

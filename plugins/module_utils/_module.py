@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib, remove_values
+from ansible.module_utils.basic import AnsibleModule, remove_values
 
 from . import _yaml
 from ._clock import SystemClock
@@ -75,8 +74,6 @@ class Call:
     def cluster(self) -> Cluster:
         """Connects at the first use; Refused where the options name no cluster."""
         if self._cluster is None:
-            if _yaml.MISSING:
-                raise Refused([missing_required_lib(_yaml.MISSING)])
             self._cluster = HttpCluster(self._endpoint, self.clock)
         return self._cluster
 
@@ -162,6 +159,3 @@ def visible(params: Mapping[str, Any]) -> dict[str, Any]:
     hidden = {name for name, option in CONNECTION.items() if option.get("no_log")} | {"kubeconfig", "manifests", "secrets", "proxy"}
     return {key: value for key, value in params.items() if key not in hidden and value is not None}
 
-
-def python() -> str:
-    return sys.executable

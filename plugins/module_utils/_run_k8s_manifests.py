@@ -9,7 +9,7 @@ from typing import Any
 from . import _syntax
 from ._applyset import SetName
 from ._diff import diff
-from ._manifest import Declared, read, secret_values
+from ._manifest import Declared, documents_of, read, secret_values
 from ._model import READY, Refused, Report, Unfinished
 from ._module import Call
 from ._reconcile import Reconciler
@@ -47,6 +47,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "wait_timeout": {"type": "int", "default": 300},
     "force_conflicts": {"type": "bool", "default": False},
 }
+
+
+def portable(params: dict[str, Any], origin: str) -> dict[str, Any]:
+    """Options for a module file on a host: YAML is read, and all that is wrong with it told, on the controller, which has PyYAML."""
+    if not params.get("manifests"):
+        return params
+    read(params["manifests"], str(params.get("namespace") or ""), origin)
+    return {**params, "manifests": [document for _place, document in documents_of(params["manifests"], [])]}
 
 
 def run(call: Call) -> dict[str, Any]:

@@ -1,22 +1,22 @@
 # Copyright: The slipway authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""YAML as people mean it: a key given twice is a mistake, and every mistake has a line."""
+"""YAML as people mean it: a key given twice is a mistake, and every mistake has a line. Without PyYAML only what kubeconfigs need."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+from . import _yaml_subset
+
 try:
     import yaml
     from yaml import SafeLoader as _Slow
 
     _Loader: Any = getattr(yaml, "CSafeLoader", _Slow)
-    MISSING = ""
-except ImportError:  # told by _module, in one sentence that names the interpreter
+except ImportError:  # a host; the controller has it
     yaml = None  # type: ignore[assignment]
     _Loader = object
-    MISSING = "PyYAML"
 
 
 class YamlError(ValueError):
@@ -46,6 +46,12 @@ if yaml is not None:
 
 def documents(text: str) -> Iterator[Any]:
     """The documents of a YAML (or JSON) text, in order; YamlError at the first that cannot be read."""
+    if yaml is None:
+        try:
+            yield _yaml_subset.load(text)
+        except ValueError as error:
+            raise YamlError(str(error)) from None
+        return
     try:
         yield from yaml.load_all(text, Loader=StrictLoader)
     except yaml.MarkedYAMLError as error:
@@ -59,8 +65,3 @@ def documents(text: str) -> Iterator[Any]:
 def load(text: str) -> Any:
     """The single document of a text, None if it is empty."""
     return next(documents(text), None)
-
-
-def dump(value: Any) -> str:
-    """Block style, sorted keys: for people and for diffs."""
-    return str(yaml.dump(value, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), default_flow_style=False, sort_keys=True, allow_unicode=True, width=160))

@@ -17,7 +17,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.slipway.mlops.plugins.module_utils._clock import SystemClock
-from ansible_collections.slipway.mlops.plugins.module_utils._model import Stopped
+from ansible_collections.slipway.mlops.plugins.module_utils._model import Refused, Stopped
 from ansible_collections.slipway.mlops.plugins.module_utils._module import CONNECTION, TASK_TIMEOUT, Call, outcome
 
 display = Display()
@@ -37,10 +37,7 @@ class K8sAction(ActionBase):
         variables = task_vars or {}
         if self._runs_here(variables):
             return {**result, **self._run_here()}
-        if self._task.timeout:
-            # The module's process outlives the task: it must know when to stop writing.
-            self._task.environment = [*(self._task.environment or []), {TASK_TIMEOUT: str(self._task.timeout)}]
-        return {**result, **self._execute_module(task_vars=task_vars)}
+        return {**result, **self._run_there(variables)}
 
     def _runs_here(self, variables: dict[str, Any]) -> bool:
         if self._connection.transport not in ("local", "ansible.builtin.local") or self._connection.become:
@@ -52,6 +49,19 @@ class K8sAction(ActionBase):
             return True
         wanted = str(self._templar.template(wanted))
         return wanted.startswith("auto") or os.path.abspath(wanted) == os.path.abspath(sys.executable)
+
+    def _run_there(self, variables: dict[str, Any]) -> dict[str, Any]:
+        args = _plain(self._task.args)
+        portable = getattr(self.IMPLEMENTATION, "portable", None)
+        if portable is not None:
+            try:
+                args = portable(args, _origin(self._task.args.get("manifests")))
+            except Refused as refused:
+                return {"failed": True, "changed": False, "msg": "\n".join(refused.problems), "problems": refused.problems}
+        if self._task.timeout:
+            # The module's process outlives the task: it must know when to stop writing.
+            self._task.environment = [*(self._task.environment or []), {TASK_TIMEOUT: str(self._task.timeout)}]
+        return self._execute_module(module_args=args, task_vars=variables)
 
     def _run_here(self) -> dict[str, Any]:
         environment: dict[str, Any] = {}
