@@ -1,0 +1,23 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""All results as one page, bench/results/README.md, what falls short first."""
+
+from __future__ import annotations
+
+import json
+
+from results import FOLDER
+
+
+def main() -> None:
+    benches = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))]
+    short = [f"- {bench['title']}: {ratio['name']} is {ratio['measured']:.2f}, asked for {ratio['wanted']}" for bench in benches for ratio in bench["ratios"] if not ratio["holds"]]
+    lines = ["# Measured", "", "Made by `make bench`; each table names its own command and date.", "", "What falls short:" if short else "Every ratio that was asked for holds.", *short, ""]
+    for bench in benches:
+        lines += [(FOLDER / f"{bench['name']}.md").read_text(encoding="utf-8"), f"![{bench['title']}]({bench['name']}.svg)", ""]
+    (FOLDER / "README.md").write_text("\n".join(lines), encoding="utf-8")
+    print("\n".join(lines[4 : 5 + len(short)]))
+
+
+if __name__ == "__main__":
+    main()
