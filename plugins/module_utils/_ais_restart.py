@@ -1,0 +1,148 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Daemons taken down and brought back one at a time, targets first, the primary last; each is back before the next goes.
+
+The StatefulSets update `OnDelete`: nothing restarts unless it is done here. A run that is killed leaves one daemon down or in maintenance
+at most; the next run sees that its pod is (or is not) on the new template and goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ._ais_api import Ais
+from ._ais_layout import PROXY, TARGET, Daemon
+from ._ais_observe import Look, daemon_of
+from ._ais_state import MAP_MAINTENANCE, NODE_STARTED, State, label
+from ._model import Cluster, ClusterError, Object, Ref
+
+# A target whose data has been moved away carries this besides (core/meta/smap.go).
+MAP_MAINTENANCE_DONE = 1 << 4
+
+Watch = Callable[[str, Callable[[Look], str], float], Look]
+
+
+@dataclass(frozen=True)
+class Restart:
+    """A daemon that has to be restarted, and why."""
+
+    daemon: Daemon
+    reason: str
+
+    def facts(self) -> dict[str, str]:
+        return {"daemon": self.daemon.pod, "node": self.daemon.node, "role": self.daemon.role, "reason": self.reason}
+
+
+def outdated(stateful_sets: Mapping[str, Object], pods: Mapping[str, Object], primary: str) -> list[Restart]:
+    """Daemons whose pod is not on the current template of its StatefulSet, in the order in which they have to go. Pure."""
+    found = []
+    for name, item in stateful_sets.items():
+        pod = pods.get(f"{name}-0")
+        if pod is None or pod["metadata"].get("deletionTimestamp"):
+            continue
+        status = item.get("status") or {}
+        current = item["metadata"].get("generation", 0) == status.get("observedGeneration", 0)
+        revision = (pod["metadata"].get("labels") or {}).get("controller-revision-hash", "")
+        if not current or revision != status.get("updateRevision"):
+            found.append(Restart(daemon_of(item), _what_changed(pod, item)))
+    return sorted(found, key=lambda restart: (restart.daemon.role == PROXY, restart.daemon.pod == primary, restart.daemon.node))
+
+
+def _what_changed(pod: Object, stateful_set: Object) -> str:
+    template = stateful_set["spec"]["template"]
+    before = {item["name"]: item.get("image") for item in pod["spec"].get("containers", [])}
+    after = {item["name"]: item.get("image") for item in template["spec"].get("containers", [])}
+    images = [f"{before.get(name)} -> {image}" for name, image in after.items() if before.get(name) != image]
+    if images:
+        return "image " + ", ".join(images)
+    told = {
+        "slipway.mlops/config-at-start": "settings that are read at start",
+        "slipway.mlops/local-config": "its own addresses, ports or mount paths",
+    }
+    annotations = [(item["metadata"].get("annotations") or {}) for item in (pod, template)]
+    changed = [text for key, text in told.items() if annotations[0].get(key) != annotations[1].get(key)]
+    return " and ".join(changed) or "its pod template"
+
+
+def broken(restart: Restart, found: Look) -> bool:
+    """Whether the daemon is down anyway: its pod may be replaced at once, there is nothing to move or to interrupt."""
+    facts = next((facts for facts in found.state.daemons if facts["pod"] == restart.daemon.pod), None)
+    return facts is not None and bool(facts["absence"])
+
+
+def replace(cluster: Cluster, namespace: str, pod: Object) -> None:
+    """Deletes exactly this pod; its StatefulSet makes the new one."""
+    cluster.delete(Ref("v1", "Pod", namespace, pod["metadata"]["name"]), pod["metadata"]["uid"])
+
+
+class Roller:
+    """Restarts one daemon after the other. `watch(what, missing, patience)` looks until `missing(look)` is "", and raises after `patience` seconds."""
+
+    def __init__(self, cluster: Cluster, ais: Ais, namespace: str, watch: Watch, moves_data: bool, patience: float, rebalance_patience: float) -> None:
+        self._cluster, self._ais, self._namespace, self._watch = cluster, ais, namespace, watch
+        self._moves_data, self._patience, self._rebalance_patience = moves_data, patience, rebalance_patience
+
+    def restart(self, restarts: Sequence[Restart]) -> Look | None:
+        """Each in turn. The last look, None where there was nothing to restart."""
+        found = None
+        for restart in restarts:
+            found = self._one(restart)
+        return found
+
+    def _one(self, restart: Restart) -> Look:
+        daemon = restart.daemon
+        found = self._watch(f"before {label(daemon)} restarts ({restart.reason})", self.idle, self._rebalance_patience)
+        alone = sum(other.role == TARGET for other in found.daemons) < 2
+        if daemon.role == TARGET and not alone:
+            found = self.leave(found, daemon, self._moves_data)
+        old = found.pods[daemon.pod]
+        replace(self._cluster, self._namespace, old)
+        uid = old["metadata"]["uid"]
+        self._watch(f"{label(daemon)} restarts ({restart.reason})", lambda now: _back(now, daemon, uid), self._patience)
+        if daemon.role == TARGET and not alone:
+            self.enter(self._watch(f"{label(daemon)} is back", lambda now: "" if now.identity(daemon) else "it does not answer", self._patience), daemon)
+        return self._watch(f"after {label(daemon)} restarted", self.idle, self._rebalance_patience)
+
+    def leave(self, found: Look, daemon: Daemon, moves_data: bool) -> Look:
+        """Into maintenance, and until its objects are elsewhere where `moves_data`."""
+        if not found.map_flags(daemon) & MAP_MAINTENANCE:
+            value: dict[str, Any] = {"sid": found.identity(daemon), "skip_rebalance": not moves_data}
+            self._ais.tell(found.answering(PROXY)[0], "PUT", "/v1/cluster", "start-maintenance", value)
+
+        def missing(now: Look) -> str:
+            if not now.map_flags(daemon) & MAP_MAINTENANCE:
+                return "it is not in maintenance yet"
+            if moves_data and not now.map_flags(daemon) & MAP_MAINTENANCE_DONE:
+                return "; ".join(now.state.busy) or "its objects move to the other targets"
+            return ""
+
+        return self._watch(f"{label(daemon)} goes into maintenance", missing, self._rebalance_patience)
+
+    def enter(self, found: Look, daemon: Daemon) -> None:
+        """Out of maintenance."""
+        if found.map_flags(daemon) & MAP_MAINTENANCE:
+            self._ais.tell(found.answering(PROXY)[0], "PUT", "/v1/cluster", "stop-maintenance", {"sid": found.identity(daemon)})
+
+    @staticmethod
+    def idle(found: Look) -> str:
+        """What still forbids to take the next daemon down."""
+        return "; ".join(_blocking(found.state) + found.state.busy)
+
+
+def _blocking(state: State) -> list[str]:
+    return state.unformed + [problem for problem in state.unwell if problem.endswith(("is in maintenance", "is out of space", "has a disk fault"))]
+
+
+def _back(found: Look, daemon: Daemon, old_uid: str) -> str:
+    """What is missing until the restarted daemon runs again: another pod, started. Its place in the map comes after."""
+    pod = found.pods.get(daemon.pod)
+    if pod is None or pod["metadata"]["uid"] == old_uid:
+        return "the old pod ends"
+    if daemon.pod in found.failures:
+        raise ClusterError(f"{label(daemon)} does not come back: {found.failures[daemon.pod].reason}. The remaining daemons were left as they are.")
+    facts = next(facts for facts in found.state.daemons if facts["pod"] == daemon.pod)
+    if facts["absence"]:
+        return str(facts["absence"])
+    return "" if int(facts["flags"]) & NODE_STARTED else "it starts"

@@ -1,0 +1,306 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""An AIStore cluster as declared: first whether it can be (`planned`), later that it is (`present`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from . import _ais_config as configuration
+from ._ais_api import Ais, AisError
+from ._ais_layout import PROXY, TARGET, Daemon, Wanted, daemons, layout, live_problems, problems
+from ._ais_observe import Look, look
+from ._ais_options import DECLARATION, wanted
+from ._ais_restart import Restart, Roller, broken, outdated, replace
+from ._ais_state import MAP_MAINTENANCE, label
+from ._model import ClusterError, Forbidden, Object, Ref, Refused
+from ._module import Call
+from ._run_ais_cluster_info import report
+
+ARGUMENTS: dict[str, Any] = {
+    **DECLARATION,
+    "state": {"type": "str", "choices": ["present", "planned"], "default": "present"},
+    "maintenance": {"type": "list", "elements": "str", "default": []},
+    "restart_moves_data": {"type": "bool", "default": True},
+    "objects": {"type": "list", "elements": "dict", "default": []},
+    "wait_timeout": {"type": "int", "default": 300},
+    "rebalance_timeout": {"type": "int", "default": 3600},
+}
+
+PERIOD = 1.0  # seconds between two looks
+
+
+def run(call: Call) -> dict[str, Any]:
+    """Refuses everything at once before anything is sent."""
+    declared = wanted(call.params)
+    return _planned(call, declared) if call.params["state"] == "planned" else _Present(call, declared).run()
+
+
+# ---- planned ----------------------------------------------------------------------------------------------------------------------
+
+
+def _planned(call: Call, declared: Wanted) -> dict[str, Any]:
+    found = problems(declared) + [
+        f"aistore_maintenance: {node} is not among aistore_targets ({', '.join(declared.targets)})"
+        for node in call.params["maintenance"]
+        if node not in declared.targets
+    ]
+    if len(set(call.params["maintenance"])) >= len(declared.targets) > 0:
+        found.append("aistore_maintenance: names every target; at least one has to stay in service")
+    found += live_problems(
+        declared,
+        call.cluster.list("v1", "Node").items,
+        _stateful_sets(call, declared),
+        _running_versions(call, declared),
+        _storage_classes(call),
+        _allowed_sysctls(call, declared) if declared.somaxconn else {},
+    )
+    if found:
+        raise Refused(found)
+    return {"changed": False, "layout": {**layout(declared), "api_servers": _api_servers(call)}}
+
+
+def _api_servers(call: Call) -> list[str]:
+    """Addresses from which pods are asked through the API server; none where they may not be read."""
+    try:
+        found = call.cluster.get(Ref("discovery.k8s.io/v1", "EndpointSlice", "default", "kubernetes"))
+    except Forbidden:
+        return []
+    return sorted(address for endpoint in (found or {}).get("endpoints") or [] for address in endpoint.get("addresses") or [])
+
+
+def _stateful_sets(call: Call, declared: Wanted) -> list[Object]:
+    """Those of AIStore everywhere; with rights in one namespace only, those of that namespace."""
+    try:
+        return call.cluster.list("apps/v1", "StatefulSet", labels="app.kubernetes.io/name=aistore").items
+    except Forbidden:
+        return call.cluster.list("apps/v1", "StatefulSet", declared.namespace, labels="app.kubernetes.io/name=aistore").items
+
+
+def _storage_classes(call: Call) -> list[Object] | None:
+    try:
+        return call.cluster.list("storage.k8s.io/v1", "StorageClass").items
+    except Forbidden:
+        return None
+
+
+def _running_versions(call: Call, declared: Wanted) -> list[str]:
+    if not declared.version:
+        return []
+    found = look(call.cluster, declared.name, declared.namespace)
+    return [facts["version"] for facts in found.state.daemons if facts.get("version")]
+
+
+def _allowed_sysctls(call: Call, declared: Wanted) -> dict[str, list[str]]:
+    """By node, where the account may ask the kubelet for its configuration."""
+    found = {}
+    for node in sorted({*declared.targets, *declared.proxies}):
+        try:
+            answer = call.cluster.request("GET", f"/api/v1/nodes/{node}/proxy/configz", timeout=5)
+            if answer.status == 200:
+                found[node] = list(json.loads(answer.body)["kubeletconfig"].get("allowedUnsafeSysctls") or [])
+        except (ClusterError, ValueError, KeyError):
+            continue
+    return found
+
+
+# ---- present ----------------------------------------------------------------------------------------------------------------------
+
+
+class _Present:
+    """One run. Each step looks, compares, and acts only where something differs."""
+
+    def __init__(self, call: Call, declared: Wanted) -> None:
+        self._call, self._wanted = call, declared
+        self._expected = daemons(declared)
+        self._ais = Ais(call.cluster, declared.namespace, declared.scheme)
+        self._maintenance: list[str] = call.params["maintenance"]
+        self._did: dict[str, Any] = {"config": [], "buckets": [], "restarts": [], "maintenance": []}
+        self._before: dict[str, Any] = {}
+        self._after: dict[str, Any] = {}
+
+    def run(self) -> dict[str, Any]:
+        started = self._call.clock.now()
+        found = self._look()
+        if self._call.check_mode:
+            self._predict(found)
+        else:
+            found = self._act(found)
+        changed = any(self._did.values())
+        result = {"changed": changed, **self._did, **report(found, self._wanted), "seconds": round(self._call.clock.now() - started, 2)}
+        if self._call.diff:
+            result["diff"] = {"before": self._before, "after": self._after}
+        return result
+
+    def _look(self) -> Look:
+        return look(
+            self._call.cluster, self._wanted.name, self._wanted.namespace, self._wanted.scheme, self._expected, self._wanted.mountpaths, self._maintenance
+        )
+
+    def _predict(self, found: Look) -> None:
+        """Check mode: what a run would do, as far as the cluster can be asked."""
+        stale = {restart.daemon.name: restart for restart in outdated(found.stateful_sets, found.pods, found.state.primary)}
+        for item in self._call.params["objects"]:
+            name = item.get("name", "")
+            if item.get("kind") == "StatefulSet" and item.get("action") == "updated" and name in found.stateful_sets and name not in stale:
+                daemon = next(daemon for daemon in found.daemons if daemon.name == name)
+                stale[name] = Restart(daemon, "its StatefulSet changes")
+        self._did["restarts"] = [restart.facts() for restart in stale.values()]
+        if not found.state.uuid or not found.answering(PROXY):
+            return
+        proxy = found.answering(PROXY)[0]
+        self._note_config(self._config_differences(proxy))
+        self._each_bucket(proxy, act=False)
+        self._each_maintenance(found, roller=None)
+
+    def _act(self, found: Look) -> Look:
+        patience = float(self._call.params["wait_timeout"])
+        rebalance_patience = float(self._call.params["rebalance_timeout"])
+        roller = Roller(
+            self._call.cluster, self._ais, self._wanted.namespace, self._watch, self._call.params["restart_moves_data"], patience, rebalance_patience
+        )
+        whole = not found.state.problems and not found.state.busy
+        found = self._formed(found, patience)
+        proxy = found.answering(PROXY)[0]
+        differences = self._config_differences(proxy)
+        if differences:
+            self._set_config(proxy, differences)
+        self._each_bucket(proxy, act=True)
+        self._each_maintenance(found, roller)
+        restarts = outdated(found.stateful_sets, found.pods, found.state.primary)
+        self._did["restarts"] += [restart.facts() for restart in restarts]
+        roller.restart(restarts)
+        if whole and not any(self._did.values()):
+            return found
+        # A rebalance begins a moment after the map changed: only two quiet looks in a row are quiet.
+        self._watch("the cluster comes to rest", _restless, rebalance_patience)
+        self._call.clock.sleep(2 * PERIOD)
+        return self._watch("the cluster is at rest", _restless, rebalance_patience)
+
+    def _formed(self, found: Look, patience: float) -> Look:
+        """Waits for one cluster of all daemons. A pod that is down on an old template is replaced first, it could not come up by itself."""
+        for restart in outdated(found.stateful_sets, found.pods, found.state.primary):
+            if broken(restart, found) and restart.daemon.pod in found.failures:
+                self._call.progress(f"{label(restart.daemon)} is down on an old template ({restart.reason}): its pod is replaced")
+                replace(self._call.cluster, self._wanted.namespace, found.pods[restart.daemon.pod])
+                self._did["restarts"].append(restart.facts())
+        return self._watch(f"AIStore {self._wanted.name} forms one cluster", lambda now: "; ".join(now.state.unformed), patience)
+
+    def _watch(self, what: str, missing: Callable[[Look], str], patience: float) -> Look:
+        """Looks again until nothing is missing. Says so once per change; gives up after `patience` seconds, or when a pod has failed for good."""
+        clock, said = self._call.clock, ""
+        ends = clock.now() + patience
+        failing: dict[str, float] = {}
+        while True:
+            found = self._look()
+            lack = missing(found)
+            if not lack:
+                return found
+            if lack != said:
+                self._call.progress(f"{what}: {lack}")
+                said = lack
+            self._fail_early(found, failing)
+            if clock.now() >= ends:
+                raise ClusterError(f"{what}: not within {patience:.0f} s. Still missing: {lack}")
+            clock.sleep(PERIOD)
+
+    def _fail_early(self, found: Look, failing: dict[str, float]) -> None:
+        """Ends a wait for what will not come. A proxy that exits is no such thing while targets are still to come: it starts again."""
+        now = self._call.clock.now()
+        for pod in list(failing):
+            if pod not in found.failures:
+                del failing[pod]
+        targets_up = len(found.answering(TARGET)) == sum(daemon.role == TARGET for daemon in found.daemons)
+        for daemon in found.daemons:
+            verdict = found.failures.get(daemon.pod)
+            if verdict is None or (daemon.role == PROXY and not targets_up):
+                continue
+            since = failing.setdefault(daemon.pod, now)
+            if now - since >= verdict.grace:
+                raise ClusterError(f"{label(daemon)} does not start: {verdict.reason}")
+
+    # -- configuration
+
+    def _config_differences(self, proxy: Daemon) -> list[configuration.Difference]:
+        live = self._ais.ask(proxy, "/v1/cluster", what="cluster_config")
+        return configuration.differences(self._wanted.effective_config, live)
+
+    def _note_config(self, differences: list[configuration.Difference]) -> None:
+        at_start = configuration.needing_restart([item.name for item in differences])
+        self._did["config"] = [
+            {"name": item.name, "before": item.before, "after": item.after, "needs_restart": item.name in at_start} for item in differences
+        ]
+        for item in differences:
+            self._before[item.name], self._after[item.name] = item.before, item.after
+
+    def _set_config(self, proxy: Daemon, differences: list[configuration.Difference]) -> None:
+        """Through the API, since what a daemon has saved wins over its ConfigMap; then read back."""
+        self._call.progress("configuration: " + ", ".join(f"{item.name} {item.before} -> {item.after}" for item in differences))
+        self._ais.tell(proxy, "PUT", "/v1/cluster", "set-config", configuration.nest({item.name: item.after for item in differences}))
+        self._note_config(differences)
+        left = self._config_differences(proxy)
+        if left:
+            listed = ", ".join(f"{item.name} is {item.before!r}, declared {item.after!r}" for item in left)
+            raise ClusterError(f"AIStore took the configuration and yet reports another: {listed}")
+
+    # -- buckets
+
+    def _each_bucket(self, proxy: Daemon, act: bool) -> None:
+        if not self._wanted.buckets and not self._wanted.buckets_absent:
+            return
+        live = self._ais.buckets(proxy)
+        for bucket in self._wanted.buckets:
+            name, provider = str(bucket["name"]), str(bucket.get("provider", "ais"))
+            properties = {key: value for key, value in bucket.items() if key not in ("name", "provider")}
+            self._one_bucket(proxy, name, provider, properties, live.get((provider, name)), act)
+        for name in self._wanted.buckets_absent:
+            if ("ais", name) in live:
+                self._note_bucket(name, "deleted", {"exists": True}, {"exists": False})
+                if act:
+                    self._ais.tell(proxy, "DELETE", f"/v1/buckets/{name}", "destroy-bck", provider="ais")
+
+    def _one_bucket(
+        self, proxy: Daemon, name: str, provider: str, properties: Mapping[str, Any], live: Mapping[str, Any] | None, act: bool
+    ) -> None:
+        if live is None:
+            self._note_bucket(name, "created", {"exists": False}, {"exists": True, **properties})
+            if act:
+                try:
+                    self._ais.tell(proxy, "POST", f"/v1/buckets/{name}", "create-bck", properties or None, provider=provider)
+                except AisError as error:
+                    if error.status != 409:  # somebody made it since we looked; the next run sees to its properties
+                        raise
+            return
+        differences = configuration.bucket_differences(properties, live)
+        if differences:
+            self._note_bucket(name, "updated", {item.name: item.before for item in differences}, {item.name: item.after for item in differences})
+            if act:
+                value = configuration.nest({item.name: item.after for item in differences})
+                self._ais.tell(proxy, "PATCH", f"/v1/buckets/{name}", "set-bprops", value, provider=provider)
+
+    def _note_bucket(self, name: str, action: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        self._did["buckets"].append({"name": name, "action": action})
+        self._before[f"bucket {name}"], self._after[f"bucket {name}"] = dict(before), dict(after)
+
+    # -- maintenance
+
+    def _each_maintenance(self, found: Look, roller: Roller | None) -> None:
+        """Targets that are named go out of service, with their objects moved away first; all others are in service."""
+        for daemon in found.answering(TARGET):
+            is_out = bool(found.map_flags(daemon) & MAP_MAINTENANCE)
+            if is_out == (daemon.node in self._maintenance):
+                continue
+            self._did["maintenance"].append({"daemon": daemon.pod, "node": daemon.node, "action": "ended" if is_out else "started"})
+            self._before[daemon.pod], self._after[daemon.pod] = {"maintenance": is_out}, {"maintenance": not is_out}
+            if roller is None:
+                continue
+            if is_out:
+                roller.enter(found, daemon)
+            else:
+                roller.leave(found, daemon, moves_data=True)
+
+
+def _restless(found: Look) -> str:
+    return "; ".join(found.state.unformed + found.state.busy)
