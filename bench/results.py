@@ -81,8 +81,8 @@ class Bench:
         if self.ratios:
             lines += ["", "| ratio (theirs / ours, medians of this run) | measured | asked for | |", "|---|---|---|---|"]
             for ratio in self.ratios:
-                wanted = "" if ratio.wanted is None else f"at least {_figure(ratio.wanted)}"
-                lines.append(f"| {ratio.name} | {_figure(ratio.measured)} | {wanted} | {'' if ratio.wanted is None else 'holds' if ratio.holds else '**falls short**'} |")
+                wanted = ("", "") if ratio.wanted is None else (f"at least {_figure(ratio.wanted)}", "holds" if ratio.holds else "**falls short**")
+                lines.append(f"| {ratio.name} | {_figure(ratio.measured)} | {wanted[0]} | {wanted[1]} |")
         lines += ["", *self.notes, ""]
         return "\n".join(lines)
 
