@@ -9,7 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
-from slipway_lab import cluster, disks, kernel, node_image, nodes, ownership, programs, registry, requirements
+from slipway_lab import cluster, disks, images, kernel, node_image, nodes, ownership, programs, registry, requirements
 from slipway_lab.cache import locked
 from slipway_lab.containers import podman, podman_ok
 from slipway_lab.errors import LabError
@@ -33,6 +33,7 @@ def up(lab: Lab) -> None:
         if registry.ensure(lab):
             say("ok", f"registry at {lab.registry}")
         _form_cluster(lab, image, archives)
+        images.publish_all(lab)
 
 
 def _become_owner(lab: Lab) -> None:
