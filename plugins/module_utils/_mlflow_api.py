@@ -116,7 +116,7 @@ class Mlflow:
         code = str((answer or {}).get("error_code", ""))
         said = str((answer or {}).get("message", "")) or text[:200].decode("utf-8", "replace").strip()
         if status == 401:
-            hint = "it wants a user and a password (username and password, token, or credentials_secret)"
+            hint = "it wants a user and a password (tracking_username and tracking_password, tracking_token, or credentials_secret)"
             return MlflowError(f"{self._where} refused to log in (401): {hint}.", status, code)
         if status == 403 and "Host" in said:
             return MlflowError(f"{self._where} refused the Host header (403); add the name to mlflow_hosts.", status, code)
@@ -125,25 +125,21 @@ class Mlflow:
         return MlflowError(f"{self._where} answered {status} to {name}: {said or code}", status, code)
 
 
-def by_url(uri: str, credentials: Credentials, validate_certs: bool = True, ca_cert: str = "") -> Mlflow:
-    """A server that the controller reaches by itself."""
+def by_url(uri: str, credentials: Credentials, ca_cert: str = "") -> Mlflow:
+    """A server that the controller reaches by itself. `ca_cert` is a file; "" means the system's authorities."""
     parsed = urlsplit(uri)
     if parsed.scheme not in ("http", "https") or not parsed.hostname:
-        raise Refused(["tracking_uri '" + _without_login(uri) + "' is no http:// or https:// URL; a database URI cannot be used here."])
+        raise Refused([f"tracking_uri '{_without_login(uri)}' is no http:// or https:// URL; a database URI cannot be used here."])
     if parsed.username or parsed.password:
-        raise Refused(["tracking_uri carries a user or a password, which would end up in logs; use username and password, or credentials_secret."])
+        raise Refused(["tracking_uri carries a user or a password, which would end up in logs; use tracking_username and tracking_password."])
     host, port = parsed.hostname, parsed.port
 
     def connect() -> Connection:
         if parsed.scheme == "http":
             return http.client.HTTPConnection(host, port, timeout=TIMEOUT)
-        context = ssl.create_default_context(cafile=ca_cert or None)
-        if not validate_certs:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return http.client.HTTPSConnection(host, port, timeout=TIMEOUT, context=context)
+        return http.client.HTTPSConnection(host, port, timeout=TIMEOUT, context=ssl.create_default_context(cafile=ca_cert or None))
 
-    return Mlflow(connect, "MLflow at " + uri, credentials, parsed.path.rstrip("/"))
+    return Mlflow(connect, f"MLflow at {uri}", credentials, parsed.path.rstrip("/"))
 
 
 def by_service(cluster: Cluster, namespace: str, service: str, credentials: Credentials, prefix: str = "") -> Mlflow:

@@ -84,7 +84,8 @@ def refusals(wanted: Sequence[Wanted], existing: Mapping[str, Live]) -> list[str
             found.append(f"Experiment '{item.name}': artifact_location '{item.location}' is no URI such as s3://bucket/path or mlflow-artifacts:/path.")
         if item.present and there and item.location and item.location.rstrip("/") != there.location.rstrip("/"):
             found.append(
-                f"Experiment '{item.name}' keeps its artifacts in {there.location} and MLflow cannot change that (wanted: {item.location}): old runs would lose theirs. Take a new name, "
+                f"Experiment '{item.name}' keeps its artifacts in {there.location} and MLflow cannot change that "
+                f"(wanted: {item.location}): old runs would lose theirs. Take a new name, "
                 "or remove the experiment for good with `mlflow gc` after deleting it."
             )
         if not item.present and there and there.id == DEFAULT_ID:

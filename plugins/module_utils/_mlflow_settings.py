@@ -138,16 +138,6 @@ def network_patterns(network: str) -> list[str]:
     return [".".join((a, b, c, d)) + ":*" for a in parts[0] for b in parts[1] for c in parts[2] for d in parts[3]]
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    """The derived part of the server's environment."""
-    hosts = allowed_hosts(settings)
-    return {
-        # $(POD_IP) is filled in by the kubelet: Prometheus and the API server's proxy come by the pod's address.
-        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join([*hosts, "$(POD_IP):5000", "[$(POD_IP)]:5000"]),
-        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(allowed_origins(hosts, settings.origins)),
-    }
-
-
 def password_problem(password: str) -> str:
     """Why this admin password cannot be used, "" if it can."""
     if len(password) < ADMIN_PASSWORD_LENGTH:

@@ -34,7 +34,7 @@ def run(call: Call) -> Json:
     """Read all, refuse or plan all, then act; nothing is written when one experiment cannot be as declared."""
     started = call.clock.now()
     wanted = declared(call.params["experiments"])
-    with closing(connection.connect(call.params, call.cluster)) as server:
+    with closing(connection.connect(call)) as server:
         existing = {item.name: found for item in wanted if (found := _find(server, item.name))}
         problems = refusals(wanted, existing)
         if problems:

@@ -1,0 +1,192 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What follows from the settings of an MLflow server, or why they cannot be deployed. Reads only."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from . import _mlflow_environment as environment
+from ._mlflow_api import Credentials, MlflowError, by_service, closing
+from ._mlflow_connect import read_secret
+from ._mlflow_environment import Database, Server, Store
+from ._mlflow_experiments import DEFAULT_ID
+from ._mlflow_settings import Running, Settings, problems, upgrade_problems
+from ._model import ClusterError, Forbidden, Object, Ref, Refused
+from ._module import Call
+
+DESTINATION = "slipway.mlops/artifacts-destination"  # annotation of the Deployment
+VERSION = "app.kubernetes.io/version"
+
+_TEXT: dict[str, Any] = {"type": "str", "default": ""}
+_LIST: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
+ARGUMENTS: dict[str, Any] = {
+    "namespace": {"type": "str", "required": True},
+    "name": {"type": "str", "default": "mlflow"},
+    "version": {"type": "str", "required": True},
+    "replicas": {"type": "int", "default": 1},
+    "workers": {"type": "int", "default": 2},
+    "database": {
+        "type": "dict",
+        "required": True,
+        "options": {
+            "uri": {"type": "str", "required": True},
+            "host": _TEXT,
+            "port": {"type": "int", "default": 5432},
+            "user": _TEXT,
+            "name": _TEXT,
+            "secret_name": _TEXT,
+            "secret_keys": {"type": "dict", "default": {}, "no_log": False},
+        },
+    },
+    "artifacts": {
+        "type": "dict",
+        "required": True,
+        "options": {
+            "destination": {"type": "str", "required": True},
+            "moved_from": _TEXT,
+            "claim_access_mode": _TEXT,
+            "are_proxied": {"type": "bool", "default": True},
+            "are_anonymous": {"type": "bool", "default": False},
+            "credentials": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {name: {"type": "str", "required": True, "no_log": False} for name in ("env", "secret", "key")},
+            },
+            "endpoint_url": _TEXT,
+            "region": {"type": "str", "default": "us-east-1"},
+            "addressing_style": {"type": "str", "choices": ["auto", "path", "virtual"], "default": "auto"},
+            "signature_version": {"type": "str", "default": "s3v4"},
+            "checksums": {"type": "str", "choices": ["when_supported", "when_required"], "default": "when_supported"},
+        },
+    },
+    "hosts": _LIST,
+    "networks": _LIST,
+    "origins": _LIST,
+    "cluster_domain": {"type": "str", "default": "cluster.local"},
+    "static_prefix": _TEXT,
+    "authentication": {
+        "type": "dict",
+        "default": {},
+        "options": {
+            "is_enabled": {"type": "bool", "default": False},
+            "username": {"type": "str", "default": "admin"},
+            "password_file": {"type": "path", "no_log": False},
+            "secret_name": {"type": "str", "default": "mlflow-admin"},
+        },
+    },
+    "keys_secret_name": {"type": "str", "default": "mlflow-keys", "no_log": False},
+    "metrics_are_exposed": {"type": "bool", "default": True},
+    "job_execution_is_enabled": {"type": "bool", "default": False},
+    "extra_environment": {"type": "dict", "default": {}},
+}
+
+
+def run(call: Call) -> dict[str, Any]:
+    """Look at what runs, refuse all that cannot be at once, give the containers' environments."""
+    params = call.params
+    given, artifacts, login = params["database"], params["artifacts"], params["authentication"]
+    settings = Settings(
+        name=params["name"],
+        namespace=params["namespace"],
+        version=params["version"],
+        replicas=params["replicas"],
+        database_uri=given["uri"],
+        artifacts_destination=artifacts["destination"],
+        artifacts_access_mode=artifacts["claim_access_mode"],
+        artifacts_moved_from=artifacts["moved_from"],
+        cluster_domain=params["cluster_domain"],
+        static_prefix=params["static_prefix"],
+        hosts=params["hosts"],
+        networks=params["networks"],
+        origins=params["origins"],
+        job_execution=params["job_execution_is_enabled"],
+        authentication=bool(login.get("is_enabled")),
+        admin_password=_admin_password(call, login),
+    )
+    running = _running(call, settings, login)
+    found = problems(settings) + upgrade_problems(settings, running)
+    if found:
+        raise Refused(found)
+    database = Database(given["host"], given["port"], given["user"], given["name"], given["secret_name"], given["secret_keys"] or {})
+    store = Store(
+        artifacts["endpoint_url"],
+        artifacts["region"],
+        artifacts["addressing_style"],
+        artifacts["signature_version"],
+        artifacts["checksums"],
+        artifacts["are_anonymous"],
+        artifacts["credentials"],
+    )
+    server = Server(
+        workers=params["workers"],
+        proxied=artifacts["are_proxied"],
+        metrics=params["metrics_are_exposed"],
+        keys_secret=params["keys_secret_name"],
+        admin_secret=login.get("secret_name") or "",
+        admin_username=login.get("username") or "",
+        extra=params["extra_environment"] or {},
+    )
+    return {
+        "changed": False,
+        "running_version": running.version if running else "",
+        "database_environment": environment.database(settings, database),
+        "store_environment": environment.store(settings, store),
+        "server_environment": environment.server(settings, database, store, server),
+    }
+
+
+def _admin_password(call: Call, login: dict[str, Any]) -> str | None:
+    """The password that MLflow would get, None where it is generated."""
+    if not login.get("is_enabled"):
+        return None
+    path = login.get("password_file")
+    if path:
+        try:
+            with open(os.path.expanduser(path), encoding="utf-8") as file:
+                password = file.read().rstrip("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise Refused([f"mlflow_admin_password_file: cannot read {path}: {error}"]) from None
+    else:
+        try:
+            password = read_secret(call.cluster, call.params["namespace"], login["secret_name"], "password") or ""
+        except Forbidden:  # MLflow itself still refuses a bad one
+            return None
+        if not password:
+            return None
+    call.secrets.add(password)
+    return password
+
+
+def _running(call: Call, settings: Settings, login: dict[str, Any]) -> Running | None:
+    """The server that is deployed, None where there is none."""
+    live = call.cluster.get(Ref("apps/v1", "Deployment", settings.namespace, settings.name))
+    if live is None:
+        return None
+    metadata = live["metadata"]
+    destination = (metadata.get("annotations") or {}).get(DESTINATION, "")
+    moves = bool(destination) and destination.rstrip("/") != settings.artifacts_destination.rstrip("/")
+    return Running(
+        version=(metadata.get("labels") or {}).get(VERSION, ""),
+        artifacts_destination=destination,
+        has_data=_has_data(call, settings, live, login) if moves else None,
+    )
+
+
+def _has_data(call: Call, settings: Settings, live: Object, login: dict[str, Any]) -> bool | None:
+    """Whether there are runs or experiments whose artifacts a new destination would lose; None where the server does not say."""
+    containers = live["spec"]["template"]["spec"]["containers"]
+    was_closed = any(entry["name"] == "MLFLOW_AUTH_ADMIN_USERNAME" for container in containers for entry in container.get("env", []))
+    try:
+        password = read_secret(call.cluster, settings.namespace, login.get("secret_name") or "mlflow-admin", "password") if was_closed else None
+        credentials = Credentials(login.get("username") or "admin", password) if password else Credentials()
+        with closing(by_service(call.cluster, settings.namespace, settings.name, credentials, settings.static_prefix)) as server:
+            experiments = server.post("experiments/search", {"max_results": 1000, "view_type": "ALL"}).get("experiments", [])
+            ids = [str(experiment["experiment_id"]) for experiment in experiments]
+            if any(identity != DEFAULT_ID for identity in ids):
+                return True
+            return bool(ids) and bool(server.post("runs/search", {"experiment_ids": ids, "max_results": 1, "run_view_type": "ALL"}).get("runs"))
+    except (ClusterError, MlflowError):
+        return None
