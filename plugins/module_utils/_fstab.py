@@ -29,14 +29,15 @@ class Line:
     entry: Entry
 
     def __str__(self) -> str:
-        return f"line {self.number} ({self.entry.source} on {self.entry.path})"
+        words = f"line {self.number} ({self.entry.source} on {self.entry.path})"
+        return words.encode("ascii", "backslashreplace").decode()  # fstab may hold any bytes; results are text
 
 
 def lines(content: bytes) -> list[Line]:
     """The lines that declare something; comments, empty and hopeless lines are none of them."""
     found = []
     for number, raw in enumerate(_split(content), 1):
-        fields = raw.decode("utf-8", "surrogateescape").split()
+        fields = re.split("[ \t]+", raw.decode("utf-8", "surrogateescape").strip(" \t\r\n"))
         if len(fields) >= 2 and not fields[0].startswith("#"):
             source, path, kind, options = (fields + ["", ""])[:4]
             entry = Entry(_unescape(_unquote(source)), normal(_unescape(path)), kind, tuple(options.split(",")) if options else ())

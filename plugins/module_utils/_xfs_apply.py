@@ -64,12 +64,11 @@ def locked() -> Iterator[int]:
         os.close(handle)
 
 
-def apply(plan: Plan, before: bytes, known: _xfs_journal.Journal, settings: Settings, lock: int) -> Outcome:
-    """Carry out `plan`, made while the lock was held. `before`: fstab as the plan saw it; `known`: the journal likewise."""
+def apply(plan: Plan, settings: Settings, lock: int) -> Outcome:
+    """Carry out `plan`, which was made while the lock was held."""
     outcome = Outcome()
-    journal = known
-    _note(plan.begun, journal)
     journal = plan.begun
+    _note(journal, plan.facts.journal)
     for step in plan.steps:
         if step.unmount:
             _try(outcome, step, _unmount, step)
@@ -80,8 +79,7 @@ def apply(plan: Plan, before: bytes, known: _xfs_journal.Journal, settings: Sett
             finished = journal.noted(entry)
             _note(finished, journal)
             journal = finished
-    if plan.fstab != before:
-        _write_fstab(plan, before)
+    _write_fstab(plan, outcome)
     for step in plan.steps:
         if step.disk.index in outcome.broken:
             continue
@@ -206,12 +204,14 @@ def _verify_made(step: Step) -> None:
 # -- fstab and mounts ------------------------------------------------------------------------------------------------------
 
 
-def _write_fstab(plan: Plan, before: bytes) -> None:
-    path = _xfs_observe.FSTAB
+def _write_fstab(plan: Plan, outcome: Outcome) -> None:
+    path, before, after = _xfs_observe.FSTAB, plan.facts.fstab, plan.fstab_without(outcome.broken)
+    if after == before:
+        return
     try:
         if (_files.read(path) or b"") != before:
             raise Failed(f"{path} was changed by somebody else meanwhile; run again")
-        _files.write_atomic(path, plan.fstab)
+        _files.write_atomic(path, after)
     except OSError as error:
         made = [step.device.name for step in plan.steps if step.mkfs and step.device]
         kept = "; {} made and in the journal, the next run goes on from there".format(", ".join(made)) if made else ""

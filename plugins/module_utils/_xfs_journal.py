@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 PATH = "/var/lib/slipway/xfs_datafs.json"
 MAKING, MADE = "making", "made"
@@ -44,10 +44,6 @@ class Journal:
         if self.find(entry.uuid):
             return Journal(tuple(entry if made.uuid == entry.uuid else made for made in self.filesystems))
         return Journal((*self.filesystems, entry))
-
-    def finished(self, uuid: str) -> Journal:
-        found = self.find(uuid)
-        return self.noted(replace(found, state=MADE)) if found else self
 
 
 def parse(content: bytes | None) -> Journal:

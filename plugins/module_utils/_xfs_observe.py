@@ -255,6 +255,13 @@ def _unwritable(path: str, size: int) -> str:
         space = os.statvfs(folder)
     except OSError as error:
         return f"{path} cannot be written ({error.strerror})"
-    if space.f_blocks and space.f_bavail * space.f_frsize < size:
-        return f"{path} cannot be written (no space left on {folder})"
+    if (space.f_blocks and space.f_bfree * space.f_frsize < size) or (space.f_files and not space.f_ffree):
+        return f"{path} cannot be written (no space left in {folder})"
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if _flags(handle) & _IMMUTABLE:
+                return f"{path} cannot be written (it is immutable: chattr -i)"
+        finally:
+            os.close(handle)
     return ""

@@ -181,7 +181,9 @@ def _complaint(option: str, name: str, value: str) -> str:
 
 def _normal(option: str) -> str:
     """One spelling for each meaning, so that what is declared compares with what the kernel reports."""
-    name, equals, value = option.partition("=")
+    name, equals, value = option.replace('"', "").partition("=")
+    if name.endswith("context") and equals:
+        return f"{name}={value}"
     if name in ("allocsize", "logbsize") and equals:
         return f"{name}={_bytes(value)}"
     return _SPELLINGS.get(option, option)

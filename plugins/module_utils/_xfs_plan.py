@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import uuid as uuids
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -101,7 +101,7 @@ def declared(items: Sequence[Mapping[str, Any]], options: Sequence[str], state: 
         problems += [f"{name}.{problem}" for problem in (size_problem, erase_problem) if problem]
         if adopt and not _UUID.match(adopt):
             problems.append("{}.adopt: {!r} is not the UUID of a filesystem".format(name, item["adopt"]))
-        if not device.strip() or "\n" in device:
+        if not device.strip() or not device.isprintable():
             problems.append(f"{name}.device {device!r}: is not a device name")
         disks.append(
             Disk(
@@ -289,12 +289,21 @@ class Step:
 class Plan:
     """`fstab` and `journal` as they shall be; `begun` is the journal before the first mkfs."""
 
+    facts: Facts
     steps: tuple[Step, ...]
     problems: tuple[str, ...]
     fstab: bytes
     journal: Journal
     begun: Journal
     changed: bool
+
+    def fstab_without(self, broken: Set[int]) -> bytes:
+        """fstab as it shall be where the disks of these indices could not be dealt with: their lines stay as they are."""
+        content = self.facts.fstab
+        for step in self.steps:
+            if step.fstab and step.disk.index not in broken:
+                content, _ = _fstab_with(content, step.disk, step, self.facts)
+        return content
 
 
 def plan(disks: Sequence[Disk], seen: Sequence[Seen], facts: Facts, settings: Settings) -> Plan:
@@ -311,8 +320,8 @@ def plan(disks: Sequence[Disk], seen: Sequence[Seen], facts: Facts, settings: Se
         if disk.state == MOUNTED and step.uuid and step.device:
             entry = Made(step.uuid, step.device.identity, disk.path, MADE, step.erased)
             known = journal.find(step.uuid)
-            # An old entry keeps where and how it was made.
-            journal = journal.finished(step.uuid) if known and not step.mkfs else journal.noted(entry)
+            # An old entry keeps the identity that its disk had, and what was erased for it.
+            journal = journal.noted(replace(known, path=disk.path, state=MADE) if known and not step.mkfs else entry)
             if step.mkfs:
                 begun = begun.noted(replace(entry, state=MAKING))
         steps.append(step)
@@ -326,7 +335,7 @@ def plan(disks: Sequence[Disk], seen: Sequence[Seen], facts: Facts, settings: Se
     if fstab != facts.fstab and facts.fstab_problem and not problems:
         problems.append(facts.fstab_problem)
     changed = fstab != facts.fstab or journal != facts.journal or any(step.actions for step in steps)
-    return Plan(tuple(steps), tuple(problems), fstab, journal, begun, changed)
+    return Plan(facts, tuple(steps), tuple(problems), fstab, journal, begun, changed)
 
 
 def _shared_devices(disks: Sequence[Disk], seen: Sequence[Seen]) -> list[str]:

@@ -243,7 +243,7 @@ def main() -> None:
                 if plan.problems:
                     fail(_refusal(plan.problems))
                 before = facts.fstab
-                outcome = _xfs_apply.apply(plan, facts.fstab, facts.journal, settings, lock)
+                outcome = _xfs_apply.apply(plan, settings, lock)
             for warning in outcome.warnings:
                 module.warn(warning)
             seen, facts, _ = _planned(disks, settings)
@@ -252,6 +252,8 @@ def main() -> None:
                 fail("{} of {} disks failed:\n- {}".format(len(outcome.broken), len(disks), "\n- ".join(outcome.failed)))
     except _xfs_apply.Failed as error:
         fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename or 'the host'} cannot be read or written: {error.strerror}")
     for disk in result["disks"]:
         for pending in disk["pending"]:
             module.warn("{}: {}".format(disk["path"], pending))
