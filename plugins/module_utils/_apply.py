@@ -77,6 +77,7 @@ class Apply:
             return Change(item.ref, CREATED if new else UPDATED, None, after, assumed=not new)
         if moved and self._check_mode:
             after = after_migration(live, after, self._manager)
+            live = {**live, "metadata": {**live["metadata"], "managedFields": moved[0]["value"]}}
         return Change(item.ref, UPDATED if changed(live, after, self._manager) else UNCHANGED, live, after)
 
     def _send(self, item: Declared, force: bool) -> tuple[Object, bool]:
