@@ -4,16 +4,16 @@
 
 from __future__ import annotations
 
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any
 
 from ._model import Cluster, ClusterError, Conflict, Forbidden, Object, Ref, Refused, Unreachable
 from ._module import Call
 from ._node_labels_plan import LabelSet, Node, Step, Wanted, conflicts, needs_whole_nodes, plan, plan_taints, read_node, read_sets, resolve, taint_patch, views
+from ._parallel import each
 
-WORKERS = 8
+BATCH = 500  # nodes between two lines of progress
 TRIES = 6  # of a taint patch, against other writers of the same node
-SHOWN = 10  # problems or errors of nodes in one message
+SHOWN = 10  # errors of nodes in one message
 
 _SET: dict[str, Any] = {
     "name": {"type": "str"},
@@ -52,32 +52,20 @@ def _read(cluster: Cluster, sets: list[LabelSet]) -> list[Node]:
 
 
 def _write(call: Call, steps: list[Step]) -> None:
-    """Every step, several at a time. One that fails does not keep the others back, unless all would fail in the same way."""
-    force, failed, done = call.params["force_conflicts"], {}, 0
-    with ThreadPoolExecutor(WORKERS) as pool:
-        futures = {pool.submit(_write_one, call.cluster, step, force, call.check_mode): step for step in steps}
-        waiting = set(futures)
-        try:
-            while waiting:
-                over, waiting = wait(waiting, timeout=5.0, return_when=FIRST_EXCEPTION)
-                for future in over:
-                    error = future.exception()
-                    done += error is None
-                    if isinstance(error, ClusterError):
-                        failed[futures[future].node.name] = error
-                    elif error is not None:
-                        raise error
-                    if isinstance(error, (Forbidden, Unreachable)):
-                        raise error
-                if waiting:
-                    call.progress(f"{done} of {len(steps)} nodes written")
-        finally:
-            for future in waiting:
-                future.cancel()
+    """Every step, several at a time. One that the server refuses does not keep the others back."""
+    force, failed, done = call.params["force_conflicts"], [], 0
+    for start in range(0, len(steps), BATCH):
+        if start:
+            call.progress(f"{done} of {len(steps)} nodes written")
+        batch = steps[start : start + BATCH]
+        errors = [error for error in each(lambda step: _write_one(call.cluster, step, force, call.check_mode), batch) if error]
+        failed += errors
+        done += len(batch) - len(errors)
+        if any(isinstance(error, (Forbidden, Unreachable)) for error in errors):
+            break  # the others would fail in the same way
     if failed:
-        shown = [f"{name}: {error}" for name, error in sorted(failed.items())[:SHOWN]]
-        more = [f"and {len(failed) - SHOWN} more"] if len(failed) > SHOWN else []
-        raise ClusterError(f"{done} nodes written, {len(failed)} not. " + " ".join(shown + more))
+        more = [f"And {len(failed) - SHOWN} more."] if len(failed) > SHOWN else []
+        raise ClusterError(f"{done} of {len(steps)} nodes written. " + " ".join([str(error) for error in failed[:SHOWN]] + more))
 
 
 def _write_one(cluster: Cluster, step: Step, force: bool, dry_run: bool) -> None:
