@@ -1,0 +1,117 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""link_mtu from its options to its result, on the host. The action plugin says which step it is."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.slipway.mlops.plugins.module_utils import _files, _mtu_apply, _mtu_managers, _mtu_plan, _netlink, _path_probe
+from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Failed, Refused, integer
+from ansible_collections.slipway.mlops.plugins.module_utils._mtu_managers import Edit, Persistence
+from ansible_collections.slipway.mlops.plugins.module_utils._netlink import Link
+
+PADDING = 65536  # bytes that a probe sends back, so that the new connection is proved with full segments
+
+
+def run(params: Mapping[str, Any], check_mode: bool, wants_diff: bool) -> dict[str, Any]:
+    """The result of the module; Refused or Failed where there is none."""
+    step = {"change": _change, "probe": _probe, "confirm": _confirm, "undo": _undo}[params["step"]]
+    return step(params, check_mode, wants_diff)
+
+
+def _change(params: Mapping[str, Any], check_mode: bool, wants_diff: bool) -> dict[str, Any]:
+    links = _netlink.links()
+    plan, kept, problems = _decide(params, links)
+    waiting = _mtu_apply.pending() if plan.wanted else ""
+    if problems or waiting:
+        raise Refused([*problems, *([waiting] if waiting else [])])
+    edits = kept.edits
+    result: dict[str, Any] = {
+        "changed": bool(plan.steps or edits),
+        "links": [
+            {"name": link.name, "before": link.mtu, "mtu": plan.wanted.get(link.name, link.mtu), "addresses": list(link.addresses)}
+            | ({"manager": kept.managers[link.name]} if link.name in kept.managers else {})
+            for link in links
+            if link.name in plan.wanted or (link.addresses and link.name != "lo")
+        ],
+        "warnings_found": plan.warnings,
+    }
+    if wants_diff:
+        # What waits for its confirmation is written, and shown, by that step.
+        result["diff"] = _live_diff(plan.steps) + (_file_diff(edits) if check_mode or not plan.steps else [])
+    if check_mode or not result["changed"]:
+        return result
+    if plan.steps:
+        seconds = params["confirm_within"]
+        result["pending"] = {"token": _mtu_apply.change(plan.steps, seconds), "seconds": seconds, "links": [step.name for step in plan.steps]}
+    else:
+        _mtu_apply.write(edits)
+    return result
+
+
+def _probe(params: Mapping[str, Any], _check_mode: bool, _wants_diff: bool) -> dict[str, Any]:
+    changed = params["changed_links"]
+    own = [{"name": link.name, "mtu": link.mtu, "addresses": list(link.addresses)} for link in _netlink.links()]
+    paths = _mtu_plan.paths(own, params["peers"] or {}, changed)
+    sizes = {str(link["name"]): int(str(link["mtu"])) for link in own}
+    for item in params["addresses"]:
+        for name in changed:
+            size = integer(item.get("mtu")) or sizes[name]
+            paths.append(_mtu_plan.Path(name, item["address"], item["address"], min(size, sizes[name])))
+    carried = _path_probe.largest([(path.link, path.address, path.size) for path in paths])
+    return {"changed": False, "paths": [{**vars(path), "carried": size} for path, size in zip(paths, carried)], "padding": "." * PADDING}
+
+
+def _confirm(params: Mapping[str, Any], _check_mode: bool, wants_diff: bool) -> dict[str, Any]:
+    _plan, kept, problems = _decide(params, _netlink.links())
+    if problems:
+        raise Refused(problems)
+    edits = kept.edits
+    if not _mtu_apply.confirm(params["token"], edits):
+        raise Failed("the confirmation came too late: the timer has put the old MTU back; give it more time by confirm_within")
+    return {"changed": bool(edits), **({"diff": _file_diff(edits)} if wants_diff else {}), "warnings_found": []}
+
+
+def _undo(params: Mapping[str, Any], _check_mode: bool, _wants_diff: bool) -> dict[str, Any]:
+    return {"changed": True, "undone": _mtu_apply.undo_now(params["token"])}
+
+
+def _decide(params: Mapping[str, Any], links: Sequence[Link]) -> tuple[_mtu_plan.Plan, Persistence, list[str]]:
+    """The plan, how it is kept, and all problems of both."""
+    ipv6 = frozenset(link.name for link in links if _ipv6_is_on(link.name))
+    plan = _mtu_plan.plan(params["links"], links, ipv6)
+    problems = list(plan.problems)
+    for item in params["addresses"]:
+        try:
+            ipaddress.ip_address(item["address"])
+        except ValueError as error:
+            problems.append(f"addresses: {error}")
+    if params["cni_mtu"] is not None:
+        problems += _mtu_plan.cni_problems(plan.wanted, params["cni_mtu"], params["cni_encapsulation"])
+    if not 5 <= params["confirm_within"] <= 3600:
+        problems.append(f"confirm_within must be 5-3600 seconds, got {params['confirm_within']}")
+    kept = _mtu_managers.persistence(plan.wanted, links) if params["is_persistent"] else Persistence()
+    return plan, kept, problems + kept.problems
+
+
+def _ipv6_is_on(name: str) -> bool:
+    try:
+        return (_files.read(os.path.join("/proc/sys/net/ipv6/conf", name, "disable_ipv6")) or b"1").strip() == b"0"
+    except OSError:
+        return False
+
+
+def _live_diff(steps: Sequence[_mtu_plan.Step]) -> list[dict[str, str]]:
+    if not steps:
+        return []
+    before = "".join(f"{step.name} mtu {step.before}\n" for step in steps)
+    after = "".join(f"{step.name} mtu {step.after}\n" for step in steps)
+    return [{"before": before, "after": after, "before_header": "links", "after_header": "links"}]
+
+
+def _file_diff(edits: Sequence[Edit]) -> list[dict[str, str]]:
+    return [_files.diff(edit.path, edit.before, edit.after) for edit in edits]

@@ -1,0 +1,158 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from ansible_collections.slipway.mlops.plugins.module_utils import _mtu_plan
+from ansible_collections.slipway.mlops.plugins.module_utils._netlink import Link
+
+
+def card(index, name, mtu=1500, **more):
+    return Link(index, name, mtu, min_mtu=68, max_mtu=9978, **more)
+
+
+# bond0 of two cards, a VLAN and a bridge with the VLAN as its port; a card apart.
+BOND = [
+    card(2, "ens5", master=4),
+    card(3, "ens6", master=4),
+    Link(4, "bond0", 1500, kind="bond", min_mtu=68, max_mtu=65535),
+    Link(5, "bond0.100", 1500, kind="vlan", below=4, master=6, max_mtu=65535),
+    Link(6, "br0", 1500, kind="bridge", min_mtu=68, max_mtu=65535),
+    card(7, "ens9"),
+    Link(1, "lo", 65536),
+]
+
+
+def decide(asked, links=BOND, ipv6=()):
+    return _mtu_plan.plan([{"name": name, "mtu": mtu} for name, mtu in asked], links, frozenset(ipv6))
+
+
+def order(plan):
+    assert plan.problems == []
+    return [(step.name, step.before, step.after) for step in plan.steps]
+
+
+def test_links_grow_from_the_bottom_in_whatever_order_they_are_asked_for():
+    for asked in itertools.permutations([("br0", 9000), ("bond0.100", 9000), ("bond0", 9000)]):
+        assert order(decide(asked)) == [("bond0", 1500, 9000), ("bond0.100", 1500, 9000), ("br0", 1500, 9000)]
+
+
+def test_links_shrink_from_the_top():
+    large = [Link(**{**vars(link), "mtu": 9000}) for link in BOND]
+    asked = [("bond0", 1500), ("bond0.100", 1500), ("br0", 1500)]
+    assert [step.name for step in decide(asked, large).steps] == ["br0", "bond0.100", "bond0"]
+
+
+def test_what_has_its_mtu_already_is_no_step():
+    plan = decide([("ens9", "1500")])
+    assert (plan.steps, plan.wanted) == ([], {"ens9": 1500})
+
+
+@pytest.mark.parametrize(
+    ("name", "mtu", "words"),
+    [
+        ("eth9", 9000, "no such link here (have: bond0, bond0.100, br0, ens5, ens6, ens9)"),
+        ("lo", 9000, "loopback"),
+        ("ens9", 9000.5, "must be an integer 68-65535, got 9000.5"),
+        ("ens9", True, "must be an integer"),
+        ("ens9", "9k", "must be an integer"),
+        ("ens9", 0, "outside of what the driver supports, 68-9978"),
+        ("ens9", 70000, "68-9978"),
+        ("ens9", 1279, "too small while IPv6 is on"),
+        ("bond0.100", 9000, "exceeds bond0 below it (1500)"),
+        ("ens5", 9000, "is part of bond0 (1500) and always has its MTU"),
+        ("bond0", 20000, "its card ens5 supports at most 9978"),
+        ("br0", 9000, "exceeds its port bond0.100 (1500)"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence_and_no_step(name, mtu, words):
+    plan = decide([(name, mtu)], ipv6=["ens9"])
+    assert words in plan.problems[0]
+    assert name in plan.problems[0]
+    assert plan.steps == []
+
+
+def test_lowering_what_a_vlan_stands_on_needs_the_vlan_in_the_list():
+    large = [Link(**{**vars(link), "mtu": 9000}) for link in BOND]
+    assert "bond0.100: 9000 exceeds bond0 below it (1500)" in decide([("bond0", 1500)], large).problems[0]
+
+
+def test_all_problems_come_at_once():
+    assert len(decide([("eth9", 1), ("ens9", "x"), ("lo", 1)]).problems) == 3
+    assert "twice" in decide([("ens9", 9000), ("ens9", 1500)]).problems[0]
+
+
+def test_a_bridge_that_follows_its_port_is_told():
+    plan = decide([("ens9", 9000)], [card(7, "ens9", master=8), Link(8, "br1", 1500, kind="bridge")])
+    assert order(plan) == [("ens9", 1500, 9000)]
+    assert "br1" in plan.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("mtu", "encapsulation", "fits"),
+    [
+        (1500, "none", True),
+        (1480, "ipip", True),
+        (1481, "ipip", False),
+        (1450, "vxlan", True),
+        (1451, "vxlan", False),
+        (1440, "wireguard", True),
+        (1441, "wireguard", False),
+    ],
+)
+def test_a_pods_packet_fits_with_its_encapsulation(mtu, encapsulation, fits):
+    problems = _mtu_plan.cni_problems({"ens9": 1500, "ens5": 9000}, mtu, encapsulation)
+    assert (problems == []) is fits
+    if not fits:
+        assert f"at most {1500 - _mtu_plan.ENCAPSULATION[encapsulation]}" in problems[0]
+
+
+def test_a_cni_mtu_that_is_no_number_is_said():
+    assert "must be an integer" in _mtu_plan.cni_problems({}, "big", "none")[0]
+
+
+OWN = [{"name": "ens9", "mtu": 9000, "addresses": ["10.0.0.1/24", "fd00::1/64"]}, {"name": "mgmt", "mtu": 1500, "addresses": ["192.168.0.1/24"]}]
+OTHERS = {
+    "w2": [{"name": "eth0", "mtu": 9000, "addresses": ["10.0.0.2/24", "fd00::2/64"]}, {"name": "mgmt", "mtu": 1500, "addresses": ["192.168.0.2/24"]}],
+    "w3": [{"name": "eth0", "mtu": 4000, "addresses": ["10.0.0.3/24"]}, {"name": "docker0", "mtu": 1500, "addresses": ["172.17.0.1/16"]}],
+}
+
+
+def test_paths_go_from_changed_links_to_addresses_of_the_same_network_with_the_smaller_mtu():
+    found = [(path.link, path.host, path.address, path.size) for path in _mtu_plan.paths(OWN, OTHERS, ["ens9"])]
+    assert found == [("ens9", "w2", "10.0.0.2", 9000), ("ens9", "w3", "10.0.0.3", 4000), ("ens9", "w2", "fd00::2", 9000)]
+
+
+def test_an_address_that_all_hosts_have_is_no_path():
+    docker = [{"name": "docker0", "mtu": 1500, "addresses": ["172.17.0.1/16"]}]
+    assert _mtu_plan.paths(docker, {"w2": docker}, ["docker0"]) == []
+
+
+def path(carried, size=9000):
+    return {"link": "ens9", "host": "w2", "address": "10.0.0.2", "size": size, "carried": carried}
+
+
+PENDING = {"pending": {"token": "x"}}
+
+
+def test_all_paths_good_means_no_reason_to_go_back():
+    assert _mtu_plan.verdict({"w1": PENDING, "w2": {}}, {"w1": {"paths": [path(9000)]}}) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "probes", "words"),
+    [
+        ({"w1": PENDING}, {"w1": {"paths": [path(1500)]}}, "w1 ens9 to w2 (10.0.0.2) carries 1500 bytes, not 9000"),
+        ({"w1": PENDING}, {"w1": {"paths": [path(0)]}}, "no answer to an echo of any size"),
+        ({"w1": PENDING}, {}, "w1 did not answer over a new connection"),
+        ({"w1": PENDING}, {"w1": {"unreachable": True, "msg": "timed out"}}, "timed out"),
+        ({"w1": PENDING, "w2": {"failed": True}}, {"w1": {"paths": []}}, "w2 could not be changed"),
+        ({"w1": PENDING, "w2": {"unreachable": True}}, {"w1": {"paths": []}}, "w2 could not be changed"),
+    ],
+)
+def test_one_bad_path_or_host_turns_the_group_back(changes, probes, words):
+    reasons = _mtu_plan.verdict(changes, probes)
+    assert len(reasons) == 1
+    assert words in reasons[0]
