@@ -70,6 +70,7 @@ test: venv ## everything: lint, types, unit, sanity, lab, Molecule, integration
 	@tests/step lint $(MAKE) --no-print-directory lint
 	@tests/step types mypy
 	@tests/step unit pytest tests/unit -q -n 2
+	@tests/step fuzz pytest tests/fuzz -q -n 2
 	@tests/step sanity tests/sanity/run 3.11
 	@tests/step next $(MAKE) --no-print-directory test-next
 	@STEP_SHOW=yes tests/step lab lab/lab up
@@ -78,6 +79,7 @@ test: venv ## everything: lint, types, unit, sanity, lab, Molecule, integration
 
 test-long: venv ## boots, upgrades, load, chaos on the lab
 	lab/lab up
+	FUZZ_EXAMPLES=5000 pytest tests/fuzz -q -n 2
 	pytest tests/integration -m long
 
 bench: venv ## side by side with kubernetes.core, kubectl, helm, ansible.posix (bench/results/)
