@@ -203,8 +203,8 @@ class HttpCluster:
                 connection, answer = pool.open(f"{path}?ports={port}", UPGRADE, timeout)
             except (OSError, http.client.HTTPException) as error:
                 raise Unreachable(f"Cannot {what}: {error}") from None
-            if answer.status == 101 and connection.sock is not None and answer.fp is not None:
-                return Tunnel(connection.sock, answer.fp)
+            if answer.status == 101:
+                return Tunnel(connection, answer)
             refusal = Response(answer.status, {}, answer.read())
             connection.close()
             if refusal.status != 401 or attempt == 2:

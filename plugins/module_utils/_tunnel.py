@@ -7,10 +7,9 @@ Frames: RFC 6455. The first byte of a message is the channel: 0 data, 1 errors; 
 
 from __future__ import annotations
 
+import http.client
 import io
 import os
-import socket
-from typing import BinaryIO
 
 PROTOCOL = "v4.channel.k8s.io"
 UPGRADE = {
@@ -25,11 +24,12 @@ _CHUNK = 32 * 1024
 
 
 class Tunnel:
-    """Quacks as far like a connected socket as `http.client` needs. Made of the socket and the reader of an upgraded request."""
+    """Quacks as far like a connected socket as `http.client` needs. Made of the connection that was upgraded and the answer that said so."""
 
-    def __init__(self, connection: socket.socket, reader: BinaryIO) -> None:
-        self._socket = connection
-        self._reader = reader
+    def __init__(self, connection: http.client.HTTPConnection, answer: http.client.HTTPResponse) -> None:
+        self._socket = connection.sock
+        self._answer = answer  # closes its reader, which may have read ahead, when it is collected
+        self._reader = answer.fp
         self._ports = {0, 1}  # channels whose first message is still to come
 
     def sendall(self, data: bytes) -> None:
@@ -46,7 +46,7 @@ class Tunnel:
         self._socket.settimeout(seconds)
 
     def close(self) -> None:
-        self._reader.close()
+        self._answer.close()
         self._socket.close()
 
     def receive(self) -> bytes:
