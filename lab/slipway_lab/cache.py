@@ -13,6 +13,8 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from slipway_lab.progress import say
+
 
 def digest(*inputs: str | bytes | Path | Iterable[Path]) -> str:
     """Twelve hex digits over texts and the content of files and folders (names relative to their folder)."""
@@ -33,7 +35,11 @@ def locked(path: Path) -> Iterator[None]:
     """Held by one process at a time; freed by the kernel when it dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as f:
-        fcntl.flock(f, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("..", f"waits for another lab command, which holds {path}")
+            fcntl.flock(f, fcntl.LOCK_EX)
         yield
 
 

@@ -9,9 +9,10 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from slipway_lab import up
+from slipway_lab import fleet, hosts, up
 from slipway_lab.errors import LabError
 from slipway_lab.layout import Lab, from_environment
 from slipway_lab.progress import say
@@ -29,6 +30,11 @@ def main() -> int:
     ssh = commands.add_parser("ssh", help="a shell, or one command, on a machine of the lab")
     ssh.add_argument("machine")
     ssh.add_argument("words", nargs=argparse.REMAINDER)
+    for name, most, text in (
+        ("hosts", hosts.MAX_HOSTS, "exactly N plain ssh hosts h1..hN, without Kubernetes; 0 removes them"),
+        ("fleet", fleet.MAX_FLEET, "exactly N nodes that exist in the API alone, kept Ready by kwok; 0 removes them"),
+    ):
+        commands.add_parser(name, help=text).add_argument("count", type=_count(most), metavar="N")
     args = parser.parse_args()
     try:
         return _run(args, from_environment(CLONE))
@@ -45,6 +51,15 @@ def main() -> int:
         return 130
 
 
+def _count(most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdigit() or int(text) > most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {most}")
+        return int(text)
+
+    return parse
+
+
 def _run(args: argparse.Namespace, lab: Lab) -> int:
     if args.command == "up":
         up.up(lab)
@@ -56,6 +71,10 @@ def _run(args: argparse.Namespace, lab: Lab) -> int:
         up.up(lab)
     elif args.command == "status":
         return 0 if up.status(lab) else 1
+    elif args.command == "hosts":
+        up.resize_hosts(lab, args.count)
+    elif args.command == "fleet":
+        up.resize_fleet(lab, args.count)
     elif args.command == "ssh":
         return subprocess.run(["ssh", "-F", str(lab.ssh / "config"), args.machine, *args.words], env=os.environ, check=False).returncode
     return 0

@@ -75,9 +75,7 @@ def load_images(lab: Lab, node: Node, archive: Path) -> None:
     """Gives the node's containerd the images that no registry of ours serves."""
     name = lab.container(node)
     known = execute(lab, name, ["ctr", "-n", "k8s.io", "images", "ls", "-q"], quiet=True).split()
-    if f"registry.k8s.io/coredns/coredns:v{pins.COREDNS}" in known and (
-        node.role == "worker" or f"registry.k8s.io/etcd:{pins.ETCD}-0" in known
-    ):
+    if f"registry.k8s.io/coredns/coredns:v{pins.COREDNS}" in known and (node.role == "worker" or f"registry.k8s.io/etcd:{pins.ETCD}-0" in known):
         return
     execute(lab, name, ["ctr", "-n", "k8s.io", "images", "import", "-"], stdin=archive)
 
@@ -113,7 +111,8 @@ def init(lab: Lab) -> str:
     execute(lab, name, ["sh", "-ec", "mkdir -p /etc/slipway-lab && cat > /etc/slipway-lab/kubeadm.yaml"], stdin=init_config(lab))
     execute(lab, name, ["kubeadm", "init", "--config", "/etc/slipway-lab/kubeadm.yaml", "--skip-phases=addon/kube-proxy", "--skip-token-print"])
     script = (
-        "kubeadm kubeconfig user --config /etc/slipway-lab/kubeadm.yaml --client-name system:kube-proxy --validity-period 87600h > /etc/kubernetes/kube-proxy.conf"
+        "kubeadm kubeconfig user --config /etc/slipway-lab/kubeadm.yaml --client-name system:kube-proxy --validity-period 87600h"
+        " > /etc/kubernetes/kube-proxy.conf"
         " && chmod 600 /etc/kubernetes/kube-proxy.conf && systemctl restart kube-proxy"
     )
     execute(lab, name, ["sh", "-ec", script])
@@ -143,7 +142,9 @@ def join(lab: Lab, workers: list[Node], cluster: str) -> None:
         }
         name = lab.container(node)
         execute(lab, name, ["sh", "-ec", "umask 077; mkdir -p /etc/slipway-lab; cat > /etc/slipway-lab/join.yaml"], stdin=json.dumps(config))
-        execute(lab, name, ["sh", "-ec", "umask 077; mkdir -p /etc/kubernetes; cat > /etc/kubernetes/kube-proxy.conf; systemctl restart kube-proxy"], stdin=proxy)
+        execute(
+            lab, name, ["sh", "-ec", "umask 077; mkdir -p /etc/kubernetes; cat > /etc/kubernetes/kube-proxy.conf; systemctl restart kube-proxy"], stdin=proxy
+        )
         execute(lab, name, ["sh", "-ec", "kubeadm join --config /etc/slipway-lab/join.yaml; rm /etc/slipway-lab/join.yaml"])
         mark_joined(lab, node, cluster)
 
@@ -175,9 +176,7 @@ def fetch_kubeconfig(lab: Lab) -> bool:
 
 
 def api_healthy(lab: Lab, timeout: float = 5) -> bool:
-    return "ok" in run(
-        ["curl", "-sk", "--max-time", str(timeout), f"https://{lab.control_plane.address}:6443/readyz"], check=False, quiet=True
-    ).stdout
+    return "ok" in run(["curl", "-sk", "--max-time", str(timeout), f"https://{lab.control_plane.address}:6443/readyz"], check=False, quiet=True).stdout
 
 
 def wait_until_ready(lab: Lab, seconds: float = 180) -> None:

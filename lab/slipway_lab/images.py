@@ -45,7 +45,19 @@ def _storage(lab: Lab, name: str, tag: str) -> Path:
             shutil.copytree(source, context)
             for file in sorted(built.iterdir()) if built else ():
                 os.link(file, context / file.name)
-            podman(lab, "build", "--isolation=chroot", "--pull-never", "--network=host", "--build-arg", f"BASE_IMAGE={base}", "--tag", local, *_mounts(lab, work), context)
+            podman(
+                lab,
+                "build",
+                "--isolation=chroot",
+                "--pull-never",
+                "--network=host",
+                "--build-arg",
+                f"BASE_IMAGE={base}",
+                "--tag",
+                local,
+                *_mounts(lab, work),
+                context,
+            )
             shutil.rmtree(context)
             _push(lab, local, f"{name}:{tag}", work / "storage")
             podman(lab, "rmi", "--force", local)
@@ -69,11 +81,18 @@ def _push(lab: Lab, local: str, name: str, storage: Path) -> None:
     """Writes an image as registry storage, by a registry that lives on the loopback address for the moment."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
-        address = "127.0.0.1:%d" % s.getsockname()[1]
+        address = f"127.0.0.1:{s.getsockname()[1]}"
     config = storage.with_name("registry.yml")
     storage.mkdir()
     config.write_text(
-        json.dumps({"version": "0.1", "log": {"level": "warn"}, "storage": {"filesystem": {"rootdirectory": str(storage)}}, "http": {"addr": address, "secret": "unused"}})
+        json.dumps(
+            {
+                "version": "0.1",
+                "log": {"level": "warn"},
+                "storage": {"filesystem": {"rootdirectory": str(storage)}},
+                "http": {"addr": address, "secret": "unused"},
+            }
+        )
     )
     server = subprocess.Popen(["docker-registry", "serve", str(config)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -93,5 +112,3 @@ def _open(address: str) -> bool:
     host, port = address.split(":")
     with socket.socket() as s:
         return s.connect_ex((host, int(port))) == 0
-
-

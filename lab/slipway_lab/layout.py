@@ -92,20 +92,14 @@ class Lab:
 
     @property
     def worker_nodes(self) -> list[Node]:
-        return [
-            Node(f"w{i}", f"{self.prefix}.{FIRST_NODE + i}", i, "worker", disk_bytes=2 << 30)
-            for i in range(1, self.workers + 1)
-        ]
+        return [Node(f"w{i}", f"{self.prefix}.{FIRST_NODE + i}", i, "worker", disk_bytes=2 << 30) for i in range(1, self.workers + 1)]
 
     @property
     def nodes(self) -> list[Node]:
         return [self.control_plane, *self.worker_nodes]
 
     def hosts(self, count: int) -> list[Node]:
-        return [
-            Node(f"h{i}", f"{self.prefix}.{FIRST_HOST + i - 1}", 0, "host", disk_bytes=512 << 20, kubernetes=False)
-            for i in range(1, count + 1)
-        ]
+        return [Node(f"h{i}", f"{self.prefix}.{FIRST_HOST + i - 1}", 0, "host", disk_bytes=512 << 20, kubernetes=False) for i in range(1, count + 1)]
 
     def container(self, node: Node) -> str:
         return f"{self.name}-{node.name}"

@@ -73,7 +73,10 @@ def cluster_archives(lab: Lab) -> dict[str, Path]:
         StaticImage(
             ["docker.io/library/busybox:stable"],
             {"/bin/busybox": shell},
-            {f"/bin/{name}": "busybox" for name in ("sh", "mkdir", "rm", "chmod", "cat", "ls", "sleep", "wget", "nslookup", "nc", "httpd", "echo", "id", "sync")},
+            {
+                f"/bin/{name}": "busybox"
+                for name in ("sh", "mkdir", "rm", "chmod", "cat", "ls", "sleep", "wget", "nslookup", "nc", "httpd", "echo", "id", "sync")
+            },
             entrypoint=["sh"],
         ),
     ]
@@ -89,7 +92,12 @@ def cluster_archives(lab: Lab) -> dict[str, Path]:
             write_archive(work / "worker.tar", common)
             write_archive(work / "control-plane.tar", [control_plane, *common])
 
-    key = digest(repr(sorted(path.name for path in built.values())), shell.parent.name, lab.sources / "slipway_lab" / "node_image.py", lab.sources / "slipway_lab" / "archive.py")
+    key = digest(
+        repr(sorted(path.name for path in built.values())),
+        shell.parent.name,
+        lab.sources / "slipway_lab" / "node_image.py",
+        lab.sources / "slipway_lab" / "archive.py",
+    )
     folder = cached(lab.cache / "cluster-images", key, make)
     return {role: folder / f"{role}.tar" for role in ("worker", "control-plane")}
 

@@ -85,5 +85,3 @@ def refuse_if_taken(lab: Lab) -> None:
     found = problems(lab)
     if found:
         raise LabError("something stands where the lab wants to be; nothing was touched:\n" + "\n".join(f"- {p}" for p in found))
-
-

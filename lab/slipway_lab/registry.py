@@ -109,4 +109,3 @@ def listening(address: str, port: int = REGISTRY_PORT) -> bool:
     with socket.socket() as s:
         s.settimeout(1)
         return s.connect_ex((address, port)) == 0
-

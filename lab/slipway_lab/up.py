@@ -9,7 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
-from slipway_lab import cluster, disks, images, kernel, node_image, nodes, ownership, programs, registry, requirements
+from slipway_lab import cluster, disks, fleet, hosts, images, kernel, node_image, nodes, ownership, programs, registry, requirements
 from slipway_lab.cache import locked
 from slipway_lab.containers import podman, podman_ok
 from slipway_lab.errors import LabError
@@ -33,7 +33,8 @@ def up(lab: Lab) -> None:
         if registry.ensure(lab):
             say("ok", f"registry at {lab.registry}")
         _form_cluster(lab, image, archives)
-        images.publish_all(lab)
+    # Outside of the lock: the first build takes minutes, and the cluster is of use without it.
+    images.publish_all(lab)
 
 
 def _become_owner(lab: Lab) -> None:
@@ -115,7 +116,7 @@ def clear(lab: Lab, state: Path) -> None:
     """Removes containers, volumes, network, loop devices and processes that carry this lab's name, and the state folder."""
     owner = Lab(name=lab.name, subnet=lab.subnet, workers=lab.workers, clone=state.parent if state.name == ".lab" else state.parent.parent, cache=lab.cache)
     with step("Down", lab.logs, "podman"):
-        for name in ("registry", "guest"):
+        for name in ("registry", "kwok", "guest"):
             Process(lab, name).end()
         names = list(nodes.containers(lab))
         if names:
@@ -135,12 +136,40 @@ def clear(lab: Lab, state: Path) -> None:
 
 def _remove_state(owner: Lab) -> None:
     """The state folder's own entries, never another lab's below it; logs stay for those who look for what went wrong."""
-    for name in ("kubeconfig", "ssh", "disks", "registry", registry.AUTH_FILE, "guest", "bin"):
+    for name in ("kubeconfig", "ssh", "disks", "registry", registry.AUTH_FILE, "guest", "bin", "hosts.yml"):
         path = owner.state / name
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def resize_hosts(lab: Lab, count: int) -> None:
+    """Exactly `count` plain hosts, beside the cluster or without one."""
+    requirements.ensure(lab)
+    with locked(lab.runtime / "lock"):
+        _become_owner(lab)
+        ownership.refuse_if_taken(lab)
+        image = node_image.node_image(lab)
+        nodes.make_keys(lab)
+        kernel.prepare(lab)
+        nodes.ensure_network(lab)
+        with step(f"Hosts: {count}", lab.logs, "podman and sshd"):
+            hosts.resize(lab, count, image)
+    if count:
+        say("ok", f"inventory: {hosts.inventory_path(lab)}")
+
+
+def resize_fleet(lab: Lab, count: int) -> None:
+    """Exactly `count` nodes of kwok."""
+    with locked(lab.runtime / "lock"):
+        other = ownership.other_owner(lab)
+        if other is not None:
+            raise LabError(f"the lab {lab.name} belongs to {other.parent}")
+        if not cluster.api_healthy(lab):
+            raise LabError("the cluster does not answer: run `lab/lab up` first")
+        with step(f"Fleet: {count}", lab.logs, "kwok"):
+            fleet.resize(lab, count)
 
 
 def status(lab: Lab) -> bool:
@@ -158,5 +187,3 @@ def status(lab: Lab) -> bool:
     missing = cluster.what_is_missing(lab)
     print("cluster: ready" if not missing else "cluster: " + "; ".join(missing))
     return not missing
-
-
