@@ -46,7 +46,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-
 from ansible_collections.slipway.mlops.plugins.module_utils._ais_labels import BadClusters, label_sets
 
 

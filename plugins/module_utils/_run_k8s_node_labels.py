@@ -35,7 +35,7 @@ def run(call: Call) -> Object:
     sets, problems = read_sets(given)
     if problems:
         raise Refused(problems)
-    nodes = _read(cluster, sets)
+    nodes = _read(cluster, sets) if sets else []
     found, problems = resolve(sets, nodes)
     steps, contested = plan(sets, found, nodes, params["force_conflicts"])
     if contested:
