@@ -38,8 +38,14 @@ DECLARATION: dict[str, dict[str, Any]] = {
 
 
 def wanted(params: Mapping[str, Any]) -> Wanted:
-    """The declared cluster. An initial primary that is not named is the first proxy by name."""
+    """The declared cluster. An initial primary that is not named is the first proxy by name; mount paths that are not named are those that most
+    targets have."""
     given = {field.name: params[field.name] for field in fields(Wanted) if params.get(field.name) is not None}
     if not given.get("initial_primary") and given.get("proxies"):
         given["initial_primary"] = min(given["proxies"])
+    lists = [tuple(sorted(paths)) for paths in (given.get("mountpaths_by_target") or {}).values()]
+    if not any(lists):
+        given["mountpaths_by_target"] = {}
+    elif not given.get("mountpaths"):
+        given["mountpaths"] = list(max(set(lists), key=lists.count))
     return Wanted(**given)

@@ -21,7 +21,7 @@ from ._model import Cluster, ClusterError, Object, Ref
 # A target whose data has been moved away carries this besides (core/meta/smap.go).
 MAP_MAINTENANCE_DONE = 1 << 4
 
-Watch = Callable[[str, Callable[[Look], str], float], Look]
+Watch = Callable[[str, Callable[[Look], "list[str]"], float], Look]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def replace(cluster: Cluster, namespace: str, pod: Object) -> None:
 
 
 class Roller:
-    """Restarts one daemon after the other. `watch(what, missing, patience)` looks until `missing(look)` is "", and raises after `patience` seconds."""
+    """Restarts one daemon after the other. `watch(what, missing, patience)` looks until `missing(look)` is empty, and raises after `patience` seconds."""
 
     def __init__(self, cluster: Cluster, ais: Ais, namespace: str, watch: Watch, moves_data: bool, patience: float, rebalance_patience: float) -> None:
         self._cluster, self._ais, self._namespace, self._watch = cluster, ais, namespace, watch
@@ -102,7 +102,7 @@ class Roller:
         uid = old["metadata"]["uid"]
         self._watch(f"{label(daemon)} restarts ({restart.reason})", lambda now: _back(now, daemon, uid), self._patience)
         if daemon.role == TARGET and not alone:
-            self.enter(self._watch(f"{label(daemon)} is back", lambda now: "" if now.identity(daemon) else "it does not answer", self._patience), daemon)
+            self.enter(self._watch(f"{label(daemon)} is back", lambda now: [] if now.identity(daemon) else ["it does not answer"], self._patience), daemon)
         return self._watch(f"after {label(daemon)} restarted", self.idle, self._rebalance_patience)
 
     def leave(self, found: Look, daemon: Daemon, moves_data: bool) -> Look:
@@ -111,12 +111,12 @@ class Roller:
             value: dict[str, Any] = {"sid": found.identity(daemon), "skip_rebalance": not moves_data}
             self._ais.tell(found.answering(PROXY)[0], "PUT", "/v1/cluster", "start-maintenance", value)
 
-        def missing(now: Look) -> str:
+        def missing(now: Look) -> list[str]:
             if not now.map_flags(daemon) & MAP_MAINTENANCE:
-                return "it is not in maintenance yet"
+                return ["it is not in maintenance yet"]
             if moves_data and not now.map_flags(daemon) & MAP_MAINTENANCE_DONE:
-                return "; ".join(now.state.busy) or "its objects move to the other targets"
-            return ""
+                return now.state.busy or ["its objects move to the other targets"]
+            return []
 
         return self._watch(f"{label(daemon)} goes into maintenance", missing, self._rebalance_patience)
 
@@ -126,23 +126,23 @@ class Roller:
             self._ais.tell(found.answering(PROXY)[0], "PUT", "/v1/cluster", "stop-maintenance", {"sid": found.identity(daemon)})
 
     @staticmethod
-    def idle(found: Look) -> str:
+    def idle(found: Look) -> list[str]:
         """What still forbids to take the next daemon down."""
-        return "; ".join(_blocking(found.state) + found.state.busy)
+        return _blocking(found.state) + found.state.busy
 
 
 def _blocking(state: State) -> list[str]:
     return state.unformed + [problem for problem in state.unwell if problem.endswith(("is in maintenance", "is out of space", "has a disk fault"))]
 
 
-def _back(found: Look, daemon: Daemon, old_uid: str) -> str:
+def _back(found: Look, daemon: Daemon, old_uid: str) -> list[str]:
     """What is missing until the restarted daemon runs again: another pod, started. Its place in the map comes after."""
     pod = found.pods.get(daemon.pod)
     if pod is None or pod["metadata"]["uid"] == old_uid:
-        return "the old pod ends"
+        return ["the old pod ends"]
     if daemon.pod in found.failures:
         raise ClusterError(f"{label(daemon)} does not come back: {found.failures[daemon.pod].reason}. The remaining daemons were left as they are.")
     facts = next(facts for facts in found.state.daemons if facts["pod"] == daemon.pod)
     if facts["absence"]:
-        return str(facts["absence"])
-    return "" if int(facts["flags"]) & NODE_STARTED else "it starts"
+        return [str(facts["absence"])]
+    return [] if int(facts["flags"]) & NODE_STARTED else ["it starts"]

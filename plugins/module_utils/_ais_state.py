@@ -81,10 +81,10 @@ def judge(observations: Sequence[Observation], smap: Mapping[str, Any], mountpat
     """`smap`: the cluster map as the primary has it, {} without one. `mountpaths`: those that every target must have.
     `maintenance`: nodes whose target is meant to be out of service."""
     answered = [seen for seen in observations if not seen.absence]
-    unformed = [_absent(seen) for seen in observations if seen.absence]
-    unwell: list[str] = []
     uuids = {seen.daemon.pod: _cluster(seen)["smap"]["uuid"] for seen in answered}
     uuid = next((found for found, _count in Counter(found for found in uuids.values() if found).most_common(1)), "")
+    unformed = [_absent(seen, bool(uuid)) for seen in observations if seen.absence]
+    unwell: list[str] = []
     unformed += _formation_problems(answered, uuids, uuid)
     in_map = _members(smap)
     for seen in answered:
@@ -127,8 +127,8 @@ def _members(smap: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {**(smap.get("pmap") or {}), **(smap.get("tmap") or {})}
 
 
-def _absent(seen: Observation) -> str:
-    return f"{label(seen.daemon)}: {seen.absence}" + (f"; {CONSEQUENCE}" if seen.daemon.role == TARGET else "")
+def _absent(seen: Observation, is_cluster: bool) -> str:
+    return f"{label(seen.daemon)}: {seen.absence}" + (f"; {CONSEQUENCE}" if is_cluster and seen.daemon.role == TARGET else "")
 
 
 def _formation_problems(answered: Sequence[Observation], uuids: Mapping[str, str], uuid: str) -> list[str]:

@@ -30,6 +30,7 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 PERIOD = 1.0  # seconds between two looks
+CALM = 15.0  # seconds before a line is said again with other figures
 
 
 def run(call: Call) -> dict[str, Any]:
@@ -129,10 +130,20 @@ class _Present:
         else:
             found = self._act(found)
         changed = any(self._did.values())
-        result = {"changed": changed, **self._did, **report(found, self._wanted), "seconds": round(self._call.clock.now() - started, 2)}
+        result = {"changed": changed, "actions": self._sentences(), **self._did, **report(found, self._wanted)}
+        result["seconds"] = round(self._call.clock.now() - started, 2)
         if self._call.diff:
             result["diff"] = {"before": self._before, "after": self._after}
         return result
+
+    def _sentences(self) -> list[str]:
+        """What was, or in check mode would be, done, for people."""
+        return (
+            [f"AIStore {item['name']} {item['before']} -> {item['after']}" for item in self._did["config"]]
+            + [f"bucket {item['name']} {item['action']}" for item in self._did["buckets"]]
+            + [f"maintenance of {item['daemon']} {item['action']}" for item in self._did["maintenance"]]
+            + [f"restart {item['daemon']} (node {item['node']}): {item['reason']}" for item in self._did["restarts"]]
+        )
 
     def _look(self) -> Look:
         return look(
@@ -186,11 +197,12 @@ class _Present:
                 self._call.progress(f"{label(restart.daemon)} is down on an old template ({restart.reason}): its pod is replaced")
                 replace(self._call.cluster, self._wanted.namespace, found.pods[restart.daemon.pod])
                 self._did["restarts"].append(restart.facts())
-        return self._watch(f"AIStore {self._wanted.name} forms one cluster", lambda now: "; ".join(now.state.unformed), patience)
+        return self._watch(f"AIStore {self._wanted.name} forms one cluster", lambda now: now.state.unformed, patience)
 
-    def _watch(self, what: str, missing: Callable[[Look], str], patience: float) -> Look:
-        """Looks again until nothing is missing. Says so once per change; gives up after `patience` seconds, or when a pod has failed for good."""
-        clock, said = self._call.clock, ""
+    def _watch(self, what: str, missing: Callable[[Look], list[str]], patience: float) -> Look:
+        """Looks again until nothing is missing. Says what is new; gives up after `patience` seconds, or when a pod has failed for good."""
+        clock = self._call.clock
+        said: dict[str, tuple[str, float]] = {}  # by what stays the same of a line while its figures change
         ends = clock.now() + patience
         failing: dict[str, float] = {}
         while True:
@@ -198,12 +210,14 @@ class _Present:
             lack = missing(found)
             if not lack:
                 return found
-            if lack != said:
-                self._call.progress(f"{what}: {lack}")
-                said = lack
+            for item in lack:
+                text, when = said.get(_stem(item), ("", -CALM))
+                if item != text and clock.now() - when >= CALM:
+                    self._call.progress(f"{what}: {item}")
+                    said[_stem(item)] = (item, clock.now())
             self._fail_early(found, failing)
             if clock.now() >= ends:
-                raise ClusterError(f"{what}: not within {patience:.0f} s. Still missing: {lack}")
+                raise ClusterError(f"{what}: not within {patience:.0f} s. Still missing:\n" + "\n".join(lack))
             clock.sleep(PERIOD)
 
     def _fail_early(self, found: Look, failing: dict[str, float]) -> None:
@@ -302,5 +316,10 @@ class _Present:
                 roller.leave(found, daemon, moves_data=True)
 
 
-def _restless(found: Look) -> str:
-    return "; ".join(found.state.unformed + found.state.busy)
+def _stem(line: str) -> str:
+    """A line without the figures in its last brackets."""
+    return line.rpartition(" (")[0] or line if line.endswith(")") else line
+
+
+def _restless(found: Look) -> list[str]:
+    return found.state.unformed + found.state.busy

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from ._ais_api import Ais, AisError
@@ -15,6 +17,7 @@ from ._module import Call
 ARGUMENTS: dict[str, Any] = {
     **{name: DECLARATION[name] for name in ("name", "namespace", "targets", "proxies", "mountpaths", "cluster_domain")},
     "maintenance": {"type": "list", "elements": "str", "default": []},
+    "proof": {"type": "dict"},
 }
 
 
@@ -32,7 +35,38 @@ def run(call: Call) -> dict[str, Any]:
             buckets = sorted(name for _provider, name in Ais(call.cluster, declared.namespace, scheme_of(found)).buckets(proxies[0]))
         except AisError as error:
             found.state.unwell.append(f"the buckets cannot be listed: {error}")
-    return {"changed": False, **report(found, declared), "buckets": buckets, "seconds": round(call.clock.now() - started, 2)}
+    result = {"changed": False, "name": f"aistore {declared.name}", **report(found, declared), "buckets": buckets}
+    proof = call.params["proof"]
+    if proof is not None:
+        result["problems"] = result["problems"] + _unproved(proof)
+        result["ready"] = not result["problems"]
+    return {**result, "reason": _reason(result, proof is not None), "facts": _facts(result), "seconds": round(call.clock.now() - started, 2)}
+
+
+def _unproved(proof: Mapping[str, Any]) -> list[str]:
+    """What the result of the proof's Job says against the cluster."""
+    if proof.get("failed"):
+        return [f"an object that was written did not come back: {proof.get('msg', 'no reason given')}"]
+    return ["no object was written and read back"] if proof.get("skipped") else []
+
+
+def _reason(result: Mapping[str, Any], is_proved: bool) -> str:
+    if result["problems"]:
+        return "; ".join(result["problems"])
+    proved = "; an object of 8 MiB came back byte for byte through another proxy and S3" if is_proved else ""
+    return f"{len(result['daemons'])} daemons in cluster {result['uuid']}, map version {result['smap_version']}{proved}"
+
+
+def _facts(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The few figures that a report shows."""
+    counted = Counter(facts["role"] for facts in result["daemons"])
+    disks = sum(len(facts.get("mountpaths", [])) for facts in result["daemons"])
+    versions = sorted({str(facts["version"]) for facts in result["daemons"] if facts.get("version")})
+    return {
+        "uuid": result["uuid"], "proxies": counted["proxy"], "targets": counted["target"], "mountpaths": disks,
+        "used_bytes": result["capacity"]["used"], "available_bytes": result["capacity"]["available"],
+        "versions": versions, "buckets": result["buckets"], "s3_url": result["s3_url"],
+    }  # fmt: skip
 
 
 def scheme_of(found: Look) -> str:

@@ -180,6 +180,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+actions:
+  description: What was done, or in check mode would be, one sentence each.
+  returned: O(state=present)
+  type: list
+  elements: str
 layout:
   description: Names, addresses and first configuration of every daemon.
   returned: O(state=planned)

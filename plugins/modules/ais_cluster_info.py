@@ -46,6 +46,9 @@ options:
     type: list
     elements: str
     default: []
+  proof:
+    description: Result of the Job that wrote and read an object, as a task registered it; RV(ready) and RV(reason) then tell of it, too.
+    type: dict
   cluster_domain:
     description: DNS domain of the Kubernetes cluster, for RV(url).
     type: str
@@ -70,6 +73,19 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+name:
+  description: What this is about, for a report.
+  returned: always
+  type: str
+  sample: aistore ais
+reason:
+  description: RV(problems) in one sentence, or what was found.
+  returned: always
+  type: str
+facts:
+  description: A few figures for a report.
+  returned: always
+  type: dict
 ready:
   description: Whether there are no RV(problems).
   returned: always
