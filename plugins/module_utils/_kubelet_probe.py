@@ -43,6 +43,7 @@ class Kubelet:
     config: str | None  # --config
     config_dir: str | None  # --config-dir
     flag: str | None  # --allowed-unsafe-sysctls of the running process
+    endpoint: str | None  # --container-runtime-endpoint
     healthz: str | None
     files: dict[str, bytes | None] = field(default_factory=dict)
     unread: tuple[str, ...] = ()  # files that were changed after this kubelet started, so that it has never run with them
@@ -85,9 +86,10 @@ def probe(root: str = "/") -> Kubelet:
         config=config,
         config_dir=folder,
         flag=_microk8s_flag(root) if flavor == "microk8s" else process.flag(SYSCTL_FLAG),
+        endpoint=process.flag("container-runtime-endpoint"),
         healthz=_healthz(process, _files.read(_under(root, config)) if config else None),
         files={path: _files.read(_under(root, path)) for path in paths},
-        unread=tuple(path for path in paths if process.started and _changed_at(_under(root, path)) > process.started + 2),
+        unread=tuple(path for path in paths if process.started and changed_at(_under(root, path)) > process.started + 2),
     )
 
 
@@ -105,7 +107,8 @@ def _healthz(process: _processes.Process, config: bytes | None) -> str | None:
     return None if port == "0" else "http://{}:{}/healthz".format("[" + address + "]" if ":" in address else address, port)
 
 
-def _changed_at(path: str) -> float:
+def changed_at(path: str) -> float:
+    """When a file was last written, seconds since the epoch; 0 for an absent one."""
     try:
         return os.stat(path).st_mtime
     except FileNotFoundError:

@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Refused
 from ansible_collections.slipway.mlops.plugins.module_utils._kubelet_plan import DROP_IN, Plan, plan
 from ansible_collections.slipway.mlops.plugins.module_utils._kubelet_probe import Kubelet, probe
@@ -104,7 +103,9 @@ def test_a_flag_masks_the_file_so_its_origin_is_edited(host: Host) -> None:
     assert found.edits[0].after == text.replace("='kernel.sem'", "='kernel.sem,net.core.somaxconn'").encode()
 
 
-@pytest.mark.parametrize("files", [{}, {"/etc/default/kubelet": "A=--allowed-unsafe-sysctls=a.b\n", "/etc/sysconfig/kubelet": "A=--allowed-unsafe-sysctls=a.b\n"}])
+@pytest.mark.parametrize(
+    "files", [{}, {"/etc/default/kubelet": "A=--allowed-unsafe-sysctls=a.b\n", "/etc/sysconfig/kubelet": "A=--allowed-unsafe-sysctls=a.b\n"}]
+)
 def test_a_flag_of_unclear_origin_is_refused_with_the_places(host: Host, files: dict[str, str]) -> None:
     host.process(KUBEADM + ["--allowed-unsafe-sysctls=a.b"])
     host.file(CONFIG, HEAD)
@@ -213,5 +214,5 @@ def test_a_kubelet_without_a_file_is_refused(host: Host) -> None:
 def test_a_file_that_is_no_kubelet_configuration_is_left_alone(host: Host) -> None:
     host.process(KUBEADM)
     host.file(CONFIG, json.dumps({"kind": "KubeletConfiguration"}))
-    with pytest.raises(Refused, match="config.yaml: line 1, column 1: .* left alone"):
+    with pytest.raises(Refused, match=r"config\.yaml: line 1, column 1: .* left alone"):
         host.plan()

@@ -1,0 +1,110 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The host's part of `container_runtime`: one step, its result."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from . import _files, _runtime_apply, _runtime_plan, _runtime_probe
+from ._containerd_plan import Handler
+from ._host_change import STEPS, Journal
+from ._host_input import Refused
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "engine": {"type": "str", "choices": ["auto", "containerd", "docker", "crio"], "default": "auto"},
+    "handler": {"type": "str", "default": "nvidia"},
+    "path": {"type": "path", "default": "/usr/bin/nvidia-container-runtime"},
+    "default": {"type": "bool", "default": False},
+    "cdi": {"type": "bool"},
+    "detection": {"type": "str", "choices": ["auto", "present"], "default": "auto"},
+    "allow_container_stop": {"type": "bool", "default": False},
+    **STEPS,
+}
+NO_GPU = "no NVIDIA GPU on this host's PCI bus"
+
+
+def step(params: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[str, Any]:
+    """The result of one step on this host; Refused or Failed where it cannot be done."""
+    journal, seconds = Journal("container_runtime"), float(params["timeout"])
+    if params["step"] == "confirm":
+        journal.confirm()
+        return {"changed": False}
+    if params["step"] == "put_back":
+        with journal.locked():
+            restarted_at = time.time()
+            return {"changed": True, "message": _runtime_apply.put_back(journal, seconds), "restarted_at": restarted_at}
+    present, gpus = params["state"] == "present", _runtime_probe.gpus()
+    if present and params["detection"] == "auto" and not gpus:
+        return {"changed": False, "skipped": True, "skip_reason": NO_GPU, "msg": f"Skipped: {NO_GPU}.", "gpus": []}
+    pending = bool(journal.pending())
+    try:
+        runtime = _runtime_probe.probe(params["engine"])
+    except Refused:
+        # Killed after a change that the engine cannot live with: the way back comes first.
+        if not pending:
+            raise
+        if check_mode or params["step"] == "plan":
+            about = journal.about()
+            common = {"gpus": gpus, "engine": about["engine"], "unit": about["unit"], "version": "", "handlers": [], "socket": about["socket"], "notes": []}
+            return {"changed": True, "restarted": True, "pending": True, "node": params["node"] or about["node"], "machine_id": about["machine_id"], **common}
+        with journal.locked():
+            _runtime_apply.put_back(journal, seconds)
+        runtime = _runtime_probe.probe(params["engine"])
+    handler = Handler(params["handler"], params["path"], params["default"], params["cdi"])
+    if present:
+        _check(handler)
+    plan = _runtime_plan.plan(runtime, handler, present)
+    changed = bool(plan.edits) or plan.owed or pending or params["restart_owed"]
+    result: dict[str, Any] = {
+        "changed": changed,
+        "gpus": gpus,
+        "engine": runtime.engine,
+        "version": runtime.version,
+        "unit": runtime.unit,
+        "socket": runtime.socket,
+        "handlers": sorted(runtime.status.handlers) if runtime.status else [],
+        "notes": list(plan.notes),
+        "node": params["node"] or runtime.node,
+        "machine_id": runtime.machine_id,
+        "restarted": changed and not plan.reload,
+        "pending": pending,
+    }
+    if diff:
+        result["diff"] = [_files.diff(edit.path, edit.before, edit.after) for edit in plan.edits]
+    if not changed:
+        return result
+    if runtime.unread and not pending and not plan.owed:
+        raise Refused(
+            [
+                f"{', '.join(runtime.unread)} was changed after {runtime.unit} had started, so it has never run with it as it is now. "
+                "Restart it, see that pods start, and run this again."
+            ]
+        )
+    why = "" if params["allow_container_stop"] else _runtime_apply.disturbs(runtime, plan)
+    if why:
+        raise Refused([f"{why}: set allow_container_stop where that is wanted, and drain the node first."])
+    if not check_mode and params["step"] in ("all", "apply"):
+        with journal.locked():
+            result["restarted_at"] = time.time()
+            _runtime_apply.apply(runtime, plan, handler, present, journal, seconds)
+            if params["step"] == "all":
+                journal.confirm()
+    return result
+
+
+def _check(handler: Handler) -> None:
+    problems = []
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", handler.name):
+        problems.append(f'handler: "{handler.name}" is no name for a RuntimeClass handler: lower case letters, digits and -, at most 63.')
+    if not handler.path.startswith("/") or not handler.path.isprintable():
+        problems.append(f"path: {handler.path!r} is not an absolute path.")
+    elif not os.access(handler.path, os.X_OK):
+        problems.append(f"path: {handler.path} is missing or cannot be executed: install the NVIDIA Container Toolkit first.")
+    if problems:
+        raise Refused(problems)
