@@ -264,7 +264,10 @@ def _pod(live: Live) -> Verdict:
         return Verdict(PROGRESSING, "waits for the scheduler")
     if not status.get("containerStatuses"):
         return Verdict(PROGRESSING, "waits for the kubelet of its node")
-    gates = _words(_condition(live, "Ready"))
+    ready = _condition(live, "Ready")
+    if ready.get("reason") == "PodCompleted":
+        return Verdict(PROGRESSING, "has ended")
+    gates = _words(ready)
     return Verdict(PROGRESSING, f"is not ready: {gates}" if gates else "is not ready")
 
 
@@ -284,10 +287,8 @@ def _container(pod: Live, container: Live, word: str) -> Verdict | None:
         return Verdict(FAILED, f"{who} keeps crashing, restarted {restarts} times: {end}", 0.0 if restarts >= MANY_RESTARTS else GRACE_CRASH)
     if reason == "ErrImagePull":
         return Verdict(PROGRESSING, f"{who} could not pull {container.get('image', 'its image')} and tries again: {message}")
-    if reason == "ContainerCreating":
+    if reason in ("ContainerCreating", "PodInitializing"):
         return Verdict(PROGRESSING, f"{who} is being created")
-    if reason == "PodInitializing":
-        return Verdict(PROGRESSING, f"{who} waits for the init containers")
     if reason:
         return Verdict(PROGRESSING, f"{who} waits: {reason}" + (f": {message}" if message else ""))
     over = state.get("terminated")
@@ -591,9 +592,16 @@ def _pod_with_events(verdict: Verdict, events: Sequence[Live]) -> Verdict:
         return Verdict(FAILED, f"a volume cannot be mounted: {message}", GRACE_PLACE)
     if reason in ("FailedCreatePodSandBox", "FailedKillPod", "NetworkNotReady"):
         return Verdict(FAILED, f"the node cannot start it: {message}", GRACE_PLACE)
-    if reason == "Unhealthy":
-        return Verdict(PROGRESSING, f"{verdict.reason}: {message}")
+    probes = [event for event in events if event.get("reason") == "Unhealthy" and _about(event) in verdict.reason]
+    if probes:
+        return Verdict(PROGRESSING, f"{verdict.reason}: {clean(probes[-1].get('message'))}")
     return verdict
+
+
+def _about(event: Live) -> str:
+    """The container of an event as our reasons name it; several of one pod fail their probes in turn."""
+    path = str((event.get("involvedObject") or {}).get("fieldPath") or "")
+    return f"container {path.partition('{')[2].rstrip('}')} "
 
 
 def _claim_with_events(verdict: Verdict, events: Sequence[Live]) -> Verdict:

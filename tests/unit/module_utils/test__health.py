@@ -185,6 +185,7 @@ CASES: list[tuple[str, dict[str, Any] | None, str, str]] = [
     ("pod restarted", pod(runs(False, 1, last=OOM), phase="Running", spec=LIMITED), "progressing", "restarted 1 times after OOMKilled"),
     ("pod starting", pod(runs(False, started=False), phase="Running"), "progressing", "is starting"),
     ("pod behind its init", pod(waits("PodInitializing"), init=[runs(False, name="init")]), "progressing", "init container init is running"),
+    ("pod after its init", pod(waits("PodInitializing")), "progressing", "container main is being created"),
     (
         "pod whose init crashes",
         pod(waits("PodInitializing"), init=[waits("CrashLoopBackOff", restarts=9, last={"exitCode": 1})]),
@@ -208,6 +209,12 @@ CASES: list[tuple[str, dict[str, Any] | None, str, str]] = [
     ("pod that failed", pod(ended(2, message="boom"), phase="Failed"), "failed", "exit code 2: boom"),
     ("pod killed for memory", pod(ended(137, "OOMKilled"), phase="Failed", spec=LIMITED), "failed", "memory limit 64Mi"),
     ("pod failed silently", pod(phase="Failed"), "failed", "without a reason"),
+    (
+        "pod at its end",
+        pod(ended(0, "Completed"), phase="Running", conditions=[condition("PodScheduled"), condition("Ready", "False", "PodCompleted")]),
+        "progressing",
+        "has ended",
+    ),
     (
         "pod behind a readiness gate",
         pod(runs(), phase="Running", conditions=[condition("PodScheduled"), condition("Ready", "False", "ReadinessGatesNotReady", "gate x")]),
@@ -426,6 +433,18 @@ def test_an_event_that_is_no_longer_the_last_is_history() -> None:
     child = of(SET, waits("ContainerCreating"))
     told = [event(child, "FailedMount", "no", at="2026-01-01T00:00:00Z"), event(child, "Pulled", "done", "Normal", "2026-01-01T00:00:09Z")]
     assert health.explain(SET, [child], told).state == "progressing"
+
+
+def test_a_failing_probe_is_told_for_the_container_that_is_waited_for() -> None:
+    child = of(SET, runs(False, name="ui"), runs(False, name="api"), phase="Running")
+
+    def probe(container: str, at: str) -> dict[str, Any]:
+        told = event(child, "Unhealthy", f"probe of {container} failed", at=at)
+        told["involvedObject"]["fieldPath"] = f"spec.containers{{{container}}}"
+        return told
+
+    verdict = health.explain(SET, [child], [probe("ui", "2026-01-01T00:00:00Z"), probe("api", "2026-01-01T00:00:01Z")])
+    assert verdict.reason.endswith("waiting for x-0 (container ui is running but not ready: probe of ui failed)")
 
 
 JOB = live("Job", {"active": 1}, completions=1)
