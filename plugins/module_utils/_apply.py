@@ -72,6 +72,10 @@ class Apply:
             if item.ref.kind == "Namespace" and live is not None:
                 return Change(item.ref, UNCHANGED, live, live, assumed=True)
             raise
+        except Conflict:
+            if live is None or not self._is_harmless(item, live):
+                raise
+            after, new = self._send(item, True)
         if live is None:
             # Without a look before, 201 and 200 alone tell created from already there.
             return Change(item.ref, CREATED if new else UPDATED, None, after, assumed=not new)
@@ -79,6 +83,11 @@ class Apply:
             after = after_migration(live, after, self._manager)
             live = {**live, "metadata": {**live["metadata"], "managedFields": moved[0]["value"]}}
         return Change(item.ref, UPDATED if changed(live, after, self._manager) else UNCHANGED, live, after)
+
+    def _is_harmless(self, item: Declared, live: Object) -> bool:
+        """Whether a conflict is about ownership alone: a list without its defaults differs from the same list with them."""
+        after, _new = self._cluster.apply(item.body, self._manager, force=True, dry_run=True)
+        return not changed(live, after, self._manager)
 
     def _send(self, item: Declared, force: bool) -> tuple[Object, bool]:
         begun = self._clock.now()

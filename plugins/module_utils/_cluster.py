@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import builtins
-import contextlib
 import http.client
 import json
 import queue
@@ -17,7 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from ._connect import Endpoint
-from ._http import NotConnected, Pool
+from ._http import NotConnected, Pool, Stream
 from ._kinds import BUILT_IN
 from ._model import (
     Clock,
@@ -42,6 +41,7 @@ PAGE = 500  # objects an answer, as kubectl does
 TIMEOUT = 30.0  # seconds without a byte of an answer
 PATIENCE = 60.0  # seconds of retrying a server that has answered before: longer than the restart of an API server
 FIRST_PATIENCE = 10.0  # seconds for the first answer: a wrong address is told soon
+RACE = (0.05, 0.1, 0.3, 1.0, 2.0)  # seconds before an apply is sent again that met another writer inside the server
 METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
@@ -148,7 +148,7 @@ class HttpCluster:
     def follow(self, sources: Mapping[Source, str], seconds: float) -> Iterator[Event]:
         end = self._clock.now() + seconds
         lines: queue.Queue[Event | None] = queue.Queue()
-        streams: builtins.list[http.client.HTTPConnection] = []
+        streams: builtins.list[Stream] = []
         for source, version in sources.items():
             threading.Thread(target=self._stream, args=(source, version, seconds, lines, streams), daemon=True).start()
         try:
@@ -163,28 +163,24 @@ class HttpCluster:
                     return
                 yield event
         finally:
-            for connection in streams:
-                with contextlib.suppress(OSError):
-                    connection.close()
+            for stream in streams:
+                stream.stop()
 
-    def _stream(
-        self, source: Source, version: str, seconds: float, lines: queue.Queue[Event | None], streams: builtins.list[http.client.HTTPConnection]
-    ) -> None:
+    def _stream(self, source: Source, version: str, seconds: float, lines: queue.Queue[Event | None], streams: builtins.list[Stream]) -> None:
         """Puts the events of one watch into `lines`, and None when it ends."""
+        query = {"watch": "1", "resourceVersion": version, "timeoutSeconds": str(max(1, int(seconds)))}
         try:
             path = self._path(source.api_version, source.kind, source.namespace)
-            query = {"watch": "1", "resourceVersion": version, "timeoutSeconds": str(max(1, int(seconds)))}
             self._count_one()
-            connection, answer = self._pool.open(path + "?" + urlencode(query), {"Accept": "application/json"}, seconds + TIMEOUT)
-            streams.append(connection)
-            if answer.status == 200:
-                for line in answer:
-                    event = json.loads(line)
-                    if event["type"] not in ("ADDED", "MODIFIED", "DELETED"):
-                        break
-                    lines.put(Event(event["type"], event["object"]))
+            stream = self._pool.stream(path + "?" + urlencode(query), {"Accept": "application/json"}, seconds + TIMEOUT)
+            streams.append(stream)
+            for line in stream.lines() if stream.status == 200 else ():
+                event = json.loads(line)
+                if event["type"] not in ("ADDED", "MODIFIED", "DELETED"):
+                    break
+                lines.put(Event(event["type"], event["object"]))
         except (OSError, http.client.HTTPException, ValueError, AttributeError, ClusterError, Stopped):
-            pass  # closed by us or broken: either way the reader lists again
+            pass  # ended by us or broken: either way the reader lists again
         lines.put(None)
 
     def logs(self, namespace: str, pod: str, container: str = "", lines: int = 20, previous: bool = False) -> str:
@@ -219,7 +215,11 @@ class HttpCluster:
         ref = Ref(obj["apiVersion"], obj["kind"], metadata.get("namespace") or "", metadata["name"])
         query = {"fieldManager": manager, "force": "true" if force else "", "fieldValidation": "Strict", "dryRun": "All" if dry_run else ""}
         path = self._path(ref.api_version, ref.kind, ref.namespace, ref.name)
-        response = self._send("PATCH", path, query, _dump(obj), {"Content-Type": "application/apply-patch+yaml"})
+        for pause in RACE:
+            response = self._send("PATCH", path, query, _dump(obj), {"Content-Type": "application/apply-patch+yaml"})
+            if not _lost_race(response):
+                break
+            self._clock.sleep(pause)
         return _json(response, f"apply {ref}"), response.status == 201
 
     def create(self, obj: Object, manager: str, dry_run: bool = False) -> Object:
@@ -338,12 +338,15 @@ def _pause(response: Response) -> float | None:
         # A plain 500 is often the user's typo ("failed to create typed patch object"); these are the server's own troubles.
         if answer.get("reason") in ("ServerTimeout", "Timeout") or "etcdserver" in str(answer.get("message")):
             return float(retry_after) if retry_after.isdigit() else 0.0
-    if status == 409:
-        answer = _status(response)
-        # The server lost its own race while it merged; a conflict of managers has causes, an existing object another reason.
-        if "please apply your changes to the latest version" in str(answer.get("message")) and not (answer.get("details") or {}).get("causes"):
-            return 0.0
     return None
+
+
+def _lost_race(response: Response) -> bool:
+    """An apply names no version, so this conflict is the server's own; one between managers has causes."""
+    if response.status != 409:
+        return False
+    answer = _status(response)
+    return "please apply your changes to the latest version" in str(answer.get("message")) and not (answer.get("details") or {}).get("causes")
 
 
 def _json(response: Response, what: str) -> Object:

@@ -16,7 +16,7 @@ import socket
 import ssl
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from urllib.parse import unquote, urlsplit
 
 from ._connect import Endpoint
@@ -27,6 +27,27 @@ CONNECT_TIMEOUT = 5.0  # seconds; a dropped SYN is sent again after 1 and 3
 
 class NotConnected(OSError):
     """No connection came about, so nothing was sent."""
+
+
+class Stream:
+    """An answer that is read by one thread, and may be ended by another."""
+
+    def __init__(self, connection: http.client.HTTPConnection, sock: socket.socket, answer: http.client.HTTPResponse) -> None:
+        self._connection, self._sock, self._answer = connection, sock, answer
+        self.status = answer.status
+
+    def lines(self) -> Iterator[bytes]:
+        """Until the server or `stop` ends it."""
+        try:
+            yield from self._answer
+        finally:
+            self._answer.close()
+            self._connection.close()
+
+    def stop(self) -> None:
+        """Closing would wait for the thread that reads; the socket's own shutdown (below TLS) wakes it."""
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
 
 class Pool:
@@ -55,10 +76,20 @@ class Pool:
         return self._exchange(self._connect(), method, path, body, headers, timeout)
 
     def open(self, path: str, headers: Mapping[str, str], timeout: float) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        """A streamed GET on a connection of its own; the caller closes it."""
+        """A GET on a connection of its own; the caller reads the answer and closes the connection."""
         connection = self._connect()
         try:
             return connection, self._begin(connection, "GET", path, None, headers, timeout)
+        except BaseException:
+            connection.close()
+            raise
+
+    def stream(self, path: str, headers: Mapping[str, str], timeout: float) -> Stream:
+        """A GET whose answer comes line by line."""
+        connection = self._connect()
+        sock = connection.sock  # kept, since an answer that ends the connection takes it away from there
+        try:
+            return Stream(connection, sock, self._begin(connection, "GET", path, None, headers, timeout))
         except BaseException:
             connection.close()
             raise

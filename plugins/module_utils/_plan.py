@@ -86,12 +86,17 @@ def migration(live: Object, manager: str) -> list[Object]:
 
 
 def after_migration(live: Object, dry: Object, manager: str) -> Object:
-    """What a dry run over a kubectl object would give if its ownership were ours already: fields that nobody declares any more are gone."""
+    """What a dry run over a kubectl object would give if its ownership were ours already: what kubectl applied and nobody declares is gone."""
     theirs: Fields = {}
     for entry in _entries(live):
         if entry.get("manager") in KUBECTL:
             theirs = _union(theirs, entry.get("fieldsV1") or {})
-    lost = _subtract(theirs, owned(dry, manager))
+    try:
+        applied = json.loads((live["metadata"].get("annotations") or {}).get(LAST_APPLIED) or "{}")
+    except ValueError:
+        applied = {}
+    # The entry also has the server's defaults; those come back when they are removed.
+    lost = _subtract(_within(theirs, applied), owned(dry, manager))
     pruned = _cut(_content(dry), lost)
     return {**dry, **pruned, "metadata": {**dry["metadata"], **(pruned.get("metadata") or {})}}
 
@@ -234,6 +239,21 @@ def _cut(value: Any, fields: Fields) -> Any:
         pairs = [(item, _field_of(item, fields)) for item in value]
         return [item if below is None else _cut(item, below) for item, below in pairs if below is None or not ("." in below or below == {})]
     return value
+
+
+def _within(fields: Fields, obj: Any) -> Fields:
+    """The part of `fields` that `obj` has."""
+    result: dict[str, Any] = {}
+    for name, below in fields.items():
+        if name.startswith("f:") and isinstance(obj, dict) and name[2:] in obj:
+            result[name] = _within(below, obj[name[2:]])
+        elif name.startswith("k:") and isinstance(obj, list):
+            found = _elements(obj, json.loads(name[2:]), loose=True)
+            if found:
+                result[name] = {".": {}, **_within(below, found[0])}
+        elif name.startswith("v:") and isinstance(obj, list) and json.loads(name[2:]) in obj:
+            result[name] = below
+    return result
 
 
 def _union(one: Fields, other: Fields) -> Fields:

@@ -10,7 +10,7 @@ from . import _syntax
 from ._applyset import SetName
 from ._diff import diff
 from ._manifest import Declared, documents_of, read, secret_values
-from ._model import READY, Refused, Report, Unfinished
+from ._model import DELETED, READY, Refused, Report, Unfinished
 from ._module import Call
 from ._reconcile import Reconciler
 from ._secrets import declared_secrets
@@ -87,7 +87,7 @@ def objects(report: Report) -> list[dict[str, Any]]:
     """The report's changes for the user, in the order of applying."""
     result = []
     for change in report.changes:
-        verdict = report.verdicts.get(change.ref)
+        verdict = report.verdicts.get(change.ref) if change.action != DELETED else None
         entry: dict[str, Any] = {"kind": change.ref.kind, "namespace": change.ref.namespace, "name": change.ref.name, "action": change.action}
         entry["assumed"] = change.assumed
         entry["ready"] = None if verdict is None else verdict.state == READY

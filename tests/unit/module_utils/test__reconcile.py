@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 
 import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils import _run_k8s_manifests
@@ -136,7 +137,9 @@ class TestPresent:
 
     def test_what_kubectl_applied_and_nobody_declares_now_goes_in_check_mode_too(self, world):
         world.cluster.put(NAMESPACE)
-        world.cluster.put({**config("a", k="v", old="v"), "metadata": {"name": "a", "namespace": "team"}}, "kubectl-client-side-apply")
+        applied = json.dumps({"data": {"k": "v", "old": "v"}})
+        metadata = {"name": "a", "namespace": "team", "annotations": {"kubectl.kubernetes.io/last-applied-configuration": applied}}
+        world.cluster.put({**config("a", k="v", old="v"), "metadata": metadata}, "kubectl-client-side-apply")
         before = world.cluster.objects[world.ref("ConfigMap", "a")]["metadata"]["resourceVersion"]
         predicted = world.run(config("a", k="v"), check=True, diff=True)
         assert world.cluster.objects[world.ref("ConfigMap", "a")]["metadata"]["resourceVersion"] == before
