@@ -77,9 +77,12 @@ def links() -> list[Link]:
 
 
 def set_mtu(name: str, mtu: int) -> None:
-    """Set the MTU of a link. OSError where the kernel refuses."""
+    """Set the MTU of a link. OSError, with the link as its file name, where the kernel refuses."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
-        fcntl.ioctl(handle, _SIOCSIFMTU, struct.pack("16si12x", name.encode(), mtu))
+        try:
+            fcntl.ioctl(handle, _SIOCSIFMTU, struct.pack("16si12x", name.encode(), mtu))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, name) from error
 
 
 def _dump(what: int) -> Iterator[bytes]:
