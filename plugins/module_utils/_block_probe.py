@@ -135,6 +135,10 @@ class Host:
             self._names = tuple(sorted(name for name in _list(folder) if _text(f"{folder}/{name}/size").strip() not in ("", "0")))
         return self._names
 
+    def disks(self) -> list[Device]:
+        """All disks with a medium: no partitions, and nothing that lives in memory."""
+        return [device for device in self._all() if not device.parent and not device.name.startswith(("ram", "zram", "fd"))]
+
     def device(self, name: str) -> Device:
         """The device of a kernel name. NotFound where there is none."""
         if name not in self._devices:

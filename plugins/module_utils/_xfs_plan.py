@@ -402,10 +402,8 @@ def _bring_up(step: Step, sight: Seen, facts: Facts, settings: Settings) -> tupl
     disk, device, content = step.disk, sight.device, sight.content
     if sight.on_path:
         return step, [_wrong_mount(disk, sight)]
-    problems = list(sight.uses)
-    if not problems and sight.claim:
-        problems.append(sight.claim)
-    problems += [f"is mounted in {place}" for place in sight.elsewhere]
+    uses = [*sight.uses, *(f"is mounted in {place}" for place in sight.elsewhere), *([sight.claim] if sight.claim and not sight.uses else [])]
+    problems = [", ".join(uses[:4]) + (f" and {len(uses) - 4} more" if len(uses) > 4 else "") + "; never touched while in use"] if uses else []
     if device is None or content is None or problems:
         return step, problems or ["was not examined"]
     if device.size == 0:

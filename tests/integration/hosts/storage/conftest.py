@@ -40,7 +40,8 @@ class Sandbox:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.loops: dict[str, str] = {}
-        self._holder = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-c", _SETUP.format(folder)], stdout=subprocess.PIPE, text=True)
+        argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _SETUP.format(folder)]
+        self._holder = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
         assert self._holder.stdout is not None
         assert self._holder.stdout.readline() == "ready\n"
         self.write("/etc/fstab", FSTAB)
@@ -95,9 +96,9 @@ class Sandbox:
         assert "Traceback" not in answer.stderr, answer.stderr
         return result
 
-    def datafs(self, *disks: dict[str, Any], check: bool = False, diff: bool = True, prefix: Sequence[str] = (), environment: dict[str, str] | None = None, **options: Any) -> dict[str, Any]:
+    def datafs(self, *disks: dict[str, Any], check: bool = False, diff: bool = True, prefix: Sequence[str] = (), **options: Any) -> dict[str, Any]:
         arguments = {"disks": list(disks), **options, "_ansible_check_mode": check, "_ansible_diff": diff}
-        return self.invoke("xfs_datafs", arguments, prefix, **(environment or {}))
+        return self.invoke("xfs_datafs", arguments, prefix)
 
     def refused(self, *disks: dict[str, Any], **options: Any) -> str:
         """The refusal, which touches nothing: neither a byte of a disk nor fstab, journal and mounts."""
@@ -108,9 +109,14 @@ class Sandbox:
         return str(result["msg"])
 
     def state(self) -> dict[str, Any]:
-        digests = {name: subprocess.run(["sha256sum", self.file(name)], capture_output=True, text=True, check=True).stdout for name in self.loops}
-        journal = self.run("sh", "-c", "cat /var/lib/slipway/xfs_datafs.json 2>/dev/null", check=False)
-        return {"disks": digests, "fstab": self.read("/etc/fstab"), "journal": journal, "mounts": self.read("/proc/mounts"), "points": self.run("ls", "-lR", "/srv")}
+        for loop in self.loops.values():
+            subprocess.run(["blockdev", "--flushbufs", loop], check=True)
+        # A loop device writes its backing file like anybody else: every write shows in the time.
+        files = {name: (self.file(name).stat().st_mtime_ns, self.file(name).stat().st_blocks) for name in self.loops}
+        if self.mounts():
+            files = {}  # a mounted filesystem writes by itself
+        texts = self.run("sh", "-c", "cat /etc/fstab /var/lib/slipway/xfs_datafs.json 2>/dev/null; ls -lR /srv", check=False)
+        return {"disks": files, "texts": texts, "mounts": self.mounts()}
 
     def close(self) -> None:
         for path in sorted(self.mounts(), reverse=True):
