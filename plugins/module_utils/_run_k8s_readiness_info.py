@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -62,10 +63,25 @@ def run(call: Call) -> Object:
         "ready": set(counts) == {READY},
         "counts": counts,
         "objects": results,
+        "fingerprints": {owner.name: fingerprint(entries, live, owner.name) for owner in sets},
         "server": cluster.server,
         "context": cluster.context,
         "seconds": round(call.clock.now() - started, 2),
     }
+
+
+def fingerprint(entries: Iterable[Entry], live: dict[Ref, Object | None], owner: str) -> str:
+    """Another text whenever an object of the set is made anew or declared otherwise: a proof of the set holds for as long as it stays the same.
+
+    `generation` counts changes of a spec; what has none (ConfigMap, Secret, Service) bears the hash of its declaration as an annotation.
+    """
+    parts = []
+    for name, ref, _verdict in entries:
+        metadata = (live.get(ref) or {}).get("metadata") or {}
+        if name == owner:
+            declared = sorted((key, value) for key, value in (metadata.get("annotations") or {}).items() if key.startswith("slipway.mlops/"))
+            parts.append(f"{ref} {metadata.get('uid')} {metadata.get('generation')} {declared}")
+    return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:16]
 
 
 def _look(cluster: Cluster, ref: Ref, live: dict[Ref, Object | None]) -> Verdict:

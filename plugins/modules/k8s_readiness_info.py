@@ -74,6 +74,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+fingerprints:
+  description: For each of O(sets) a text that is another whenever an object of the set is made anew or declared otherwise.
+  returned: when the cluster was asked
+  type: dict
+  sample: {aim: 3f0c9a7be2d1c4f8}
 ready:
   description: Whether every object is ready.
   returned: success
