@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.slipway.mlops.plugins.module_utils import _files, _sysctl_apply, _sysctl_plan
+from ansible_collections.slipway.mlops.plugins.module_utils import _files, _open_files, _sysctl_apply, _sysctl_plan
 from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Refused
 
 
@@ -19,13 +19,15 @@ def run(params: Mapping[str, Any], check_mode: bool, wants_diff: bool, root: str
     misplaced = _file_problems(file, params["remove_files"])
     state = _sysctl_apply.state(wanted, file, root)
     plan = _sysctl_plan.plan(wanted, _sysctl_apply.machine(root), state, file, params["remove_files"])
-    if misplaced or plan.problems:
-        raise Refused(misplaced + plan.problems)
+    limits = _open_files.State((), {}, 0) if params["open_files"] is None else _open_files.probe(root)
+    raised = _open_files.plan(params["open_files"] or 0, limits, _nr_open(plan, limits.nr_open))
+    if misplaced or plan.problems or raised.problems:
+        raise Refused(misplaced + plan.problems + raised.problems)
 
     there = [path for path in params["remove_files"] if _exists(root, path)]
     former = [path for path in params["former_files"] if _exists(root, path) and path not in there]
     result: dict[str, Any] = {
-        "changed": bool(plan.live_changes or there or plan.content != (state.content or b"")),
+        "changed": bool(plan.live_changes or there or plan.content != (state.content or b"") or raised.daemons or raised.drop_ins),
         "values": [vars(setting) for setting in plan.settings],
         "absent": plan.absent,
         "former_files": former,
@@ -33,9 +35,11 @@ def run(params: Mapping[str, Any], check_mode: bool, wants_diff: bool, root: str
         "warnings_found": _warnings(former, plan.left_behind),
     }
     if wants_diff:
-        result["diff"] = _diff(plan, file, state.content, there, root)
+        result["diff"] = _diff(plan, file, state.content, there, root) + _limits_diff(raised, limits)
     if result["changed"] and not check_mode:
+        # fs.nr_open comes first, for the limits may need it.
         copies = _sysctl_apply.apply(plan, file, state.content, there, root)
+        _open_files.apply(raised, root)
         if copies:
             result["copies"] = copies
     return result
@@ -68,6 +72,20 @@ def _diff(plan: _sysctl_plan.Plan, file: str, content: bytes | None, there: list
         found.append(_files.diff(file, content, plan.content or None))
     found += [_files.diff(path, _files.read(os.path.join(root, path.lstrip("/"))), None) for path in there]
     return found
+
+
+def _nr_open(plan: _sysctl_plan.Plan, now: int) -> int:
+    """fs.nr_open once the plan is carried out."""
+    return next((int(setting.after) for setting in plan.settings if setting.name == "fs.nr_open"), now)
+
+
+def _limits_diff(raised: _open_files.Plan, limits: _open_files.State) -> list[dict[str, str]]:
+    found = []
+    if raised.daemons:
+        lines = [(f"{daemon.unit} process {daemon.pid}: open files {{}}\n", daemon.hard) for daemon in raised.daemons]
+        before, after = "".join(line.format(hard) for line, hard in lines), "".join(line.format(raised.raise_to) for line, _hard in lines)
+        found.append({"before": before, "after": after, "before_header": "processes", "after_header": "processes"})
+    return found + [_files.diff(_open_files.drop_in(unit), limits.drop_ins[unit], content) for unit, content in raised.drop_ins.items()]
 
 
 def _exists(root: str, path: str) -> bool:

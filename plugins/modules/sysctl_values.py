@@ -78,6 +78,12 @@ options:
     type: list
     elements: path
     default: []
+  open_files:
+    description:
+      - The least number of files that pods may open. They inherit the limit of the container runtime (containerd, dockerd or crio), not that of a login.
+      - A runtime with a lower limit is raised while it runs, and by a drop-in of its systemd unit. Nothing is restarted; running pods keep what they have.
+      - V(0) removes the drop-in. Without this option, limits are not looked at.
+    type: int
 attributes:
   check_mode:
     support: full
@@ -167,6 +173,7 @@ def main() -> None:
             "file": {"type": "path", "default": "/etc/sysctl.d/99-zz-slipway.conf"},
             "former_files": {"type": "list", "elements": "path", "default": []},
             "remove_files": {"type": "list", "elements": "path", "default": []},
+            "open_files": {"type": "int"},
         },
         supports_check_mode=True,
     )

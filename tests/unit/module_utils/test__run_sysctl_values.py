@@ -35,7 +35,7 @@ def run(host, values, check=False, **options):
          "optional": False, "reason": "", **value}
         for value in values
     ]  # fmt: skip
-    params = {"values": full, "file": OURS, "former_files": [], "remove_files": [], **options}
+    params = {"values": full, "file": OURS, "former_files": [], "remove_files": [], "open_files": None, **options}
     return _run_sysctl_values.run(params, check, True, str(host) + "/")
 
 

@@ -48,7 +48,7 @@ def test_an_unchanged_host_costs_less_than_50_milliseconds(module, tmp_path, loo
         defaults = {"memory_percent": None, "link_seconds": None, "unit": "bytes", "minimum": None, "maximum": None, "optional": True, "reason": ""}
         names = [f"net.ipv4.tcp_{name}" for name in ("sack", "timestamps", "fin_timeout", "keepalive_time", "syn_retries", "retries1", "retries2", "fack")]
         values = [{**defaults, "name": name, "value": 0, "match": "floor"} for name in names]
-        params = {"values": values, "file": str(tmp_path / "x.conf"), "former_files": [], "remove_files": []}
+        params = {"values": values, "file": str(tmp_path / "x.conf"), "former_files": [], "remove_files": [], "open_files": 0}
         return _run_sysctl_values.run(params, True, True)
 
     def queues():

@@ -1,0 +1,78 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+from ansible_collections.slipway.mlops.plugins.module_utils import _open_files
+from ansible_collections.slipway.mlops.plugins.module_utils._open_files import Daemon, State
+
+UNIT = "containerd.service"
+
+
+def state(*limits, drop_in=None, unit=UNIT):
+    return State([Daemon(number, unit, limit) for number, limit in enumerate(limits, 100)], {unit: drop_in}, 1048576)
+
+
+def test_a_lower_runtime_is_raised_and_kept():
+    plan = _open_files.plan(262144, state(20000, 524288, None), 1048576)
+    assert [daemon.pid for daemon in plan.daemons] == [100]
+    assert plan.drop_ins[UNIT].endswith(b"[Service]\nLimitNOFILE=262144\n")
+
+
+@pytest.mark.parametrize("limits", [(262144,), (524288, None), (None,), ()])
+def test_what_has_enough_is_left_alone(limits):
+    plan = _open_files.plan(262144, state(*limits), 1048576)
+    assert (plan.daemons, plan.drop_ins, plan.problems) == ([], {}, [])
+
+
+def test_our_drop_in_stays_while_the_runtime_has_enough_because_of_it():
+    written = _open_files.plan(262144, state(1024), 1048576).drop_ins[UNIT]
+    assert _open_files.plan(262144, state(262144, drop_in=written), 1048576).drop_ins == {}
+
+
+def test_zero_takes_our_drop_in_away_and_raises_nothing():
+    plan = _open_files.plan(0, state(1024, drop_in=b"x"), 1048576)
+    assert (plan.daemons, plan.drop_ins) == ([], {UNIT: None})
+    assert _open_files.plan(0, state(1024), 1048576).drop_ins == {}
+
+
+def test_more_than_the_kernel_gives_is_refused():
+    assert "above fs.nr_open (1048576)" in _open_files.plan(2000000, state(1024), 1048576).problems[0]
+
+
+def test_only_runtimes_that_are_services_of_this_host_count(tmp_path):
+    service = "0::/system.slice/containerd.service"
+    for pid, argv, group in ((7, "/usr/bin/containerd", service), (8, "/usr/bin/containerd", "0::/user.slice"), (9, "/bin/sh", service)):
+        folder = tmp_path / "proc" / str(pid)
+        folder.mkdir(parents=True)
+        (folder / "cmdline").write_text(argv + "\0")
+        (folder / "cgroup").write_text(group + "\n")
+        (folder / "limits").write_text("Limit           Soft Limit  Hard Limit  Units\nMax open files  1024        524288      files     \n")
+    assert _open_files.probe(str(tmp_path)).daemons == [Daemon(7, UNIT, 524288)]
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="prlimit is Linux's")
+def test_a_running_process_is_raised_up_to_what_it_may(tmp_path, monkeypatch):
+    """A child with a lower soft and hard limit: raising the hard one needs a right that a test may lack, so it is given up to the child's own."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        resource.prlimit(child.pid, resource.RLIMIT_NOFILE, (64, 512))
+        plan = _open_files.Plan(raise_to=256, daemons=[Daemon(child.pid, UNIT, 128)])
+        _open_files.apply(plan, str(tmp_path))
+        assert resource.prlimit(child.pid, resource.RLIMIT_NOFILE) == (64, 512), "never lowered"
+        try:
+            resource.prlimit(child.pid, resource.RLIMIT_NOFILE, (64, 513))
+        except OSError:
+            with pytest.raises(_open_files.Failed, match="its limit of open files stays 512"):
+                _open_files.apply(_open_files.Plan(raise_to=1024, daemons=[Daemon(child.pid, UNIT, 512)]), str(tmp_path))
+        else:
+            _open_files.apply(_open_files.Plan(raise_to=1024, daemons=[Daemon(child.pid, UNIT, 512)]), str(tmp_path))
+            assert resource.prlimit(child.pid, resource.RLIMIT_NOFILE) == (64, 1024)
+    finally:
+        child.communicate(b"\n")
+    assert os.listdir(tmp_path) == []
