@@ -1,0 +1,242 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The proofs of Aim on the lab, with the real client in another pod. In the order of a life: log, lose the pod, update, copy, restore, remove.
+
+Not run here: the NFS mount of the shared volume (the kernel has no NFS client; tests/unit/roles/test_aim.py renders and validates it), and the
+NetworkPolicy's effect (the lab's network enforces none).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import browser
+from aim_lab import IMAGE, NAMESPACE, PREFIX, ROOT, Aim, kubectl, namespace_with_registry, until
+
+pytestmark = pytest.mark.lab
+
+WRITE = """
+import sys, time
+from aim import Run
+run = Run(repo=sys.argv[1], experiment=sys.argv[2], system_tracking_interval=None, log_system_params=False, capture_terminal_logs=False)
+print(run.hash, flush=True)
+for step in range(int(sys.argv[3])):
+    run.track(step * 0.5, name="loss", step=step)
+    time.sleep(float(sys.argv[4]))
+run.close()
+"""
+TRACKING = f"aim://aim.{NAMESPACE}:53800"
+POINTS = 100
+EXPECTED = [step * 0.5 for step in range(POINTS)]
+
+
+@pytest.fixture(scope="module")
+def logged(aim: Aim) -> str:
+    """The run that everything below must not lose."""
+    return aim.exec(WRITE, TRACKING, "first-light", str(POINTS), "0").split()[0]
+
+
+def complete(aim: Aim, hash_: str, points: int = POINTS) -> bool:
+    return aim.values(hash_) == EXPECTED[:points] and not aim.run_of(hash_)["active"]
+
+
+def test_a_client_in_another_namespace_reads_back_exactly_what_it_logged(aim: Aim, logged: str) -> None:
+    until("all values, and the run closed", lambda: complete(aim, logged), 20)
+    assert aim.run_of(logged)["experiment"]["name"] == "first-light"
+
+
+def test_a_second_run_changes_nothing(aim: Aim) -> None:
+    assert aim.changed(aim.play()) == 0
+    assert "Nothing would change" in aim.play("--check")
+
+
+def test_a_laptop_logs_through_a_forwarded_port(aim: Aim) -> None:
+    with aim.forwarded(53800) as address:
+        # The real client runs in the notebook image; here its doorway is enough: the version handshake of the SDK.
+        done = subprocess.run(["curl", "--fail", "--silent", f"http://{address}/client/get-version"], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["version"] == "3.29.1"
+
+
+def test_the_ui_shows_the_run_in_a_browser(aim: Aim, logged: str) -> None:
+    until("all values", lambda: complete(aim, logged), 20)
+    picture = ROOT / ".ci-artifacts" / "aim-ui.png"
+    with aim.forwarded(43800) as address:
+        page = f"http://{address}/runs/{logged}"
+        shown = browser.dom(page, wait_seconds=20)
+        browser.screenshot(page, picture, 1400, 900, wait_seconds=20)
+    assert "first-light" in shown and logged in shown
+    assert picture.stat().st_size > 20_000, "a blank page is smaller than this"
+
+
+def test_a_forced_deletion_of_the_pod_loses_nothing(aim: Aim, logged: str) -> None:
+    until("all values", lambda: complete(aim, logged), 20)
+    kubectl("-n", NAMESPACE, "delete", "pod", "-l", "app.kubernetes.io/name=aim", "--force", "--grace-period=0")
+    aim.wait_ready()
+    until("the same values", lambda: complete(aim, logged), 30)
+
+
+def test_a_killed_writer_is_closed_by_name_and_nobody_else(aim: Aim) -> None:
+    writer = f"import os, signal, threading; threading.Timer(6, lambda: os.kill(os.getpid(), signal.SIGKILL)).start(); exec({WRITE!r})"
+    dead = aim.exec(writer, TRACKING, "killed", "10000", "0.05", check=False).split()[0]
+    assert aim.run_of(dead)["active"]
+    refused = aim.play("--tags", "aim_close", fails=True, aim_close_runs=["nobody"])
+    assert "Not open, or not there: nobody" in refused and dead in refused
+    aim.play("--tags", "aim_close", aim_close_runs=[dead])
+    assert not aim.run_of(dead)["active"]
+    assert len(aim.values(dead)) > 20
+    alive = aim.exec(WRITE, TRACKING, "after", "10", "0").split()[0]
+    until("a new run", lambda: complete(aim, alive, 10), 20)
+
+
+class Pods(threading.Thread):
+    """Watches how many pods of Aim run at once."""
+
+    def __init__(self, aim: Aim) -> None:
+        super().__init__(daemon=True)
+        self._aim, self._over, self.most, self.seen = aim, threading.Event(), 0, 0
+
+    def run(self) -> None:
+        while not self._over.is_set():
+            running = [
+                pod for pod in self._aim.pods() if any((status.get("state") or {}).get("running") for status in pod["status"].get("containerStatuses") or [])
+            ]
+            self.most, self.seen = max(self.most, len(running)), self.seen + 1
+            time.sleep(0.1)
+
+    def __enter__(self) -> Pods:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join()
+
+
+@pytest.fixture
+def updated(aim: Aim) -> Iterator[Pods]:
+    with Pods(aim) as pods:
+        aim.play(aim_ui_memory_limit="900Mi")
+    yield pods
+    aim.play()
+
+
+def test_an_update_never_runs_two_pods_and_never_meets_a_lock(aim: Aim, updated: Pods, logged: str) -> None:
+    assert updated.seen > 20 and updated.most == 1
+    logs = kubectl("-n", NAMESPACE, "logs", "-l", "app.kubernetes.io/name=aim", "--all-containers", "--tail=-1")
+    assert not re.search(r"LOCK|Resource temporarily unavailable", logs), logs
+    until("the run of before", lambda: complete(aim, logged), 30)
+
+
+def test_a_copy_comes_back(aim: Aim, logged: str) -> None:
+    until("the run", lambda: complete(aim, logged), 30)
+    aim.play("--tags", "aim_copy", aim_copy_label="test")
+    names = re.findall(r"to (\d{8}T\d{6}Z-test)", copies_log())
+    assert names
+    aim.wait_ready()
+    aim.ask(f"/api/runs/{logged}", method="DELETE")
+    until("the run is gone", lambda: "404" in str(pytest.raises(AssertionError, aim.run_of, logged).value), 20)
+    refused = aim.play("--tags", "aim_restore", fails=True, aim_restore_copy="20200101T000000Z-none")
+    assert "There is no copy" in refused and names[-1] in refused
+    aim.wait_ready()
+    aim.play("--tags", "aim_restore", aim_restore_copy=names[-1])
+    aim.wait_ready()
+    until("the run is back", lambda: complete(aim, logged), 30)
+
+
+def copies_log() -> str:
+    """What the care Jobs wrote."""
+    jobs = [name for name in kubectl("-n", NAMESPACE, "get", "jobs", "-o", "name").split() if "aim-copy-" in name]
+    return "\n".join(kubectl("-n", NAMESPACE, "logs", name, check=False) for name in jobs)
+
+
+def test_removal_keeps_the_repository(aim: Aim, logged: str, folder: Path) -> None:
+    play = folder / "absent.yml"
+    play.write_text(
+        "- hosts: localhost\n  connection: local\n  gather_facts: false\n  tasks:\n    - slipway.mlops.k8s_manifests:\n"
+        f"        {{kubeconfig: '{ROOT}/.lab/kubeconfig', name: aim, namespace: {NAMESPACE}, state: absent}}\n"
+    )
+    done = subprocess.run(["ansible-playbook", "-i", "localhost,", str(play)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not aim.pods()
+    assert "aim-repo" in kubectl("-n", NAMESPACE, "get", "pvc", "-o", "name")
+    aim.play()
+    aim.wait_ready()
+    until("the run of before", lambda: complete(aim, logged), 30)
+
+
+VOLUME = {"hostPath": {"path": "/srv/aim-test-foreign", "type": "DirectoryOrCreate"}}
+
+
+def test_a_volume_of_another_owner_is_refused_with_the_exact_reason(folder: Path) -> None:
+    namespace = PREFIX + "owner"
+    namespace_with_registry(namespace)
+    volume = {
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": namespace},
+        "spec": {
+            "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "", "claimRef": {"namespace": namespace, "name": "foreign"}, **VOLUME,
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["w3"]}]}]}},
+        },
+    }  # fmt: skip
+    claim = {
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "foreign", "namespace": namespace},
+        "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "", "volumeName": namespace, "resources": {"requests": {"storage": "1Gi"}}},
+    }  # fmt: skip
+    try:
+        kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": [volume, claim]}))
+        output = Aim(folder, namespace).play(fails=True, aim_existing_claim="foreign", aim_copies_claim="", aim_image=IMAGE)
+        assert "/repo belongs to 0:0 with mode 0755; user 10003" in output
+        assert "Set aim_uid and aim_gid to its owner" in output
+    finally:
+        kubectl("delete", "namespace", namespace, "--wait=false", check=False)
+        kubectl("delete", "pv", namespace, "--wait=false", check=False)
+
+
+WRITERS = """
+import concurrent.futures, subprocess, sys
+def one(number):
+    return subprocess.run([sys.executable, "-c", sys.argv[1], sys.argv[2], "load", sys.argv[3], "0"], capture_output=True, text=True, check=True).stdout.split()[0]
+with concurrent.futures.ThreadPoolExecutor(20) as pool:
+    print("\\n".join(pool.map(one, range(20))))
+"""
+
+
+@pytest.mark.long
+def test_twenty_writers_lose_no_point_while_the_ui_is_asked(aim: Aim) -> None:
+    points, asked, over = 1000, [], threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            began = time.monotonic()
+            aim.ask("/api/experiments/")
+            asked.append(time.monotonic() - began)
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    began = time.monotonic()
+    hashes = aim.exec(WRITERS, WRITE, TRACKING, str(points), timeout=600).split()
+    seconds = time.monotonic() - began
+    over.set()
+    reader.join()
+    assert len(hashes) == 20
+    expected = [step * 0.5 for step in range(points)]
+    for hash_ in hashes:
+        until(f"run {hash_}", lambda hash_=hash_: aim.values(hash_) == expected and not aim.run_of(hash_)["active"], 60)
+    restarts = [status["restartCount"] for pod in aim.pods() for status in pod["status"]["containerStatuses"]]
+    peaks = {
+        name: int(kubectl("-n", NAMESPACE, "exec", "deploy/aim", "-c", name, "--", "sh", "-c", "cat /sys/fs/cgroup/memory.peak /sys/fs/cgroup/memory/memory.max_usage_in_bytes 2>/dev/null | head -1") or 0)
+        for name in ("ui", "tracking")
+    }
+    record = {"writers": 20, "points_each": points, "seconds": round(seconds, 1), "ui_answers": len(asked), "ui_slowest_s": round(max(asked), 2), "memory_peak_bytes": peaks}
+    (ROOT / ".ci-artifacts").mkdir(exist_ok=True)
+    (ROOT / ".ci-artifacts" / "aim-load.json").write_text(json.dumps(record, indent=2) + "\n")
+    assert not any(restarts), "the memory limit was reached"
+    assert all(0 < peak < 1 << 30 for peak in peaks.values()), record
