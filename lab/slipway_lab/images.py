@@ -27,7 +27,8 @@ _CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 def publish_all(lab: Lab) -> None:
     """Every image of `images/` in the registry, made where the cache lacks it."""
-    for name, tag in pins.IMAGES.items():
+    for name in lab.images:
+        tag = pins.IMAGES[name]
         if registry.publish(lab, _storage(lab, name, tag)):
             say("", f"image {registry.REGISTRY_NAME}/{name}:{tag}")
 

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from slipway_lab import pins
 from slipway_lab.errors import LabError
 
 DEFAULT_NAME = "slipway-lab"
@@ -48,6 +49,7 @@ class Lab:
     workers: int
     clone: Path
     cache: Path
+    images: tuple[str, ...] = tuple(pins.IMAGES)
 
     @property
     def sources(self) -> Path:
@@ -109,7 +111,7 @@ class Lab:
 
 
 def from_environment(clone: Path, environ: dict[str, str] | None = None) -> Lab:
-    """The lab that LAB_NAME, LAB_SUBNET and LAB_WORKERS describe; all their mistakes at once."""
+    """The lab that LAB_NAME, LAB_SUBNET, LAB_WORKERS and LAB_IMAGES describe; all their mistakes at once."""
     env = dict(os.environ if environ is None else environ)
     problems = []
     name = env.get("LAB_NAME") or DEFAULT_NAME
@@ -127,7 +129,12 @@ def from_environment(clone: Path, environ: dict[str, str] | None = None) -> Lab:
     workers = env.get("LAB_WORKERS") or "3"
     if not workers.isdigit() or not 1 <= int(workers) <= MAX_WORKERS:
         problems.append(f"LAB_WORKERS={workers!r}: must be a number from 1 to {MAX_WORKERS}")
+    wanted = env.get("LAB_IMAGES")
+    images = tuple(pins.IMAGES) if wanted is None else tuple(n for n in re.split(r"[,\s]+", wanted) if n and n != "none")
+    unknown = [n for n in images if n not in pins.IMAGES]
+    if unknown:
+        problems.append(f"LAB_IMAGES: no image named {', '.join(unknown)}; there are {', '.join(pins.IMAGES)} (or none)")
     if problems:
         raise LabError("\n".join(problems))
     cache = Path(env.get("XDG_CACHE_HOME") or Path(env.get("HOME") or "/root") / ".cache") / "slipway-lab"
-    return Lab(name=name, subnet=subnet, workers=int(workers), clone=clone.resolve(), cache=cache)
+    return Lab(name=name, subnet=subnet, workers=int(workers), clone=clone.resolve(), cache=cache, images=images)

@@ -33,6 +33,7 @@ class Program:
     folder: str
     packages: dict[str, str]
     stamp: str = ""
+    data: tuple[str, ...] = ()  # "<module>:<path>" of files of a module that are kept beside the program
 
 
 PROGRAMS = {
@@ -48,7 +49,15 @@ PROGRAMS = {
             f"-X main.build=v{pins.AISTORE}",
         ),
         Program("aisloader", {"aisloader": "github.com/NVIDIA/aistore/cmd/aisloader"}, f"-X main.build=v{pins.AISTORE}"),
-        Program("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, f"-X sigs.k8s.io/kwok/pkg/consts.Version=v{pins.KWOK}"),
+        Program(
+            "kwok",
+            {"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
+            f"-X sigs.k8s.io/kwok/pkg/consts.Version=v{pins.KWOK}",
+            data=tuple(
+                f"sigs.k8s.io/kwok:kustomize/stage/{stage}.yaml"
+                for stage in ("node/fast/node-initialize", "pod/fast/pod-ready", "pod/fast/pod-complete", "pod/fast/pod-delete")
+            ),
+        ),
     )
 }
 CLUSTER_PROGRAMS = ("pause", "coredns", "local-path-provisioner", "kubernetes")
@@ -62,13 +71,14 @@ def build(lab: Lab, name: str) -> Path:
 
     def make(work: Path) -> None:
         go = _go(lab)
+        env = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off", "GOTOOLCHAIN": "local"}
         with step(f"Go program {name}", lab.logs, "the Go compiler"):
             for file, package in program.packages.items():
-                run(
-                    ["nice", go, "build", "-trimpath", "-mod=readonly", "-buildvcs=false", "-ldflags", f"-s -w {program.stamp}", "-o", work / file, package],
-                    cwd=source,
-                    env={"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off", "GOTOOLCHAIN": "local"},
-                )
+                flags = ["-trimpath", "-mod=readonly", "-buildvcs=false", "-ldflags", f"-s -w {program.stamp}", "-o", work / file]
+                run(["nice", go, "build", *flags, package], cwd=source, env=env)
+            for item in program.data:
+                module, _, path = item.partition(":")
+                shutil.copy(Path(output([go, "list", "-m", "-f", "{{.Dir}}", module], cwd=source, env=env)) / path, work)
 
     return cached(lab.cache / "go" / name, digest(source, repr(program), pins.GO), make)
 
