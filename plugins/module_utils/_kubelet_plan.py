@@ -141,7 +141,7 @@ def _flag(kubelet: Kubelet, sysctls: Sequence[str], present: bool) -> Plan:
     if after == before:
         return Plan(before, after, places[0][0] if len(places) == 1 else "--" + SYSCTL_FLAG)
     if len(places) != 1:
-        where = ", ".join(path for path, _, _ in places) or "none of " + ", ".join(sorted(kubelet.files))
+        where = ", ".join(place[0] for place in places) or "none of " + ", ".join(sorted(kubelet.files))
         raise Refused(
             [
                 f"the kubelet runs with --{SYSCTL_FLAG}={kubelet.flag}, which masks its configuration files, and its origin is not clear (found in {where}). "

@@ -20,6 +20,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     **STEPS,
 }
 
+_UNFINISHED = "put back what an interrupted run left behind, and restart"
+
 
 def step(params: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[str, Any]:
     """The result of one step on this host; Refused or Failed where it cannot be done."""
@@ -42,7 +44,17 @@ def step(params: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[str, A
         if not pending:
             raise
         if check_mode or params["step"] == "plan":
-            return {"changed": True, "restarted": True, "pending": True, "before": [], "after": [], "flavor": "", "source": "", **_about(journal, params)}
+            return {
+                "changed": True,
+                "restarted": True,
+                "pending": True,
+                "before": [],
+                "after": [],
+                "flavor": "",
+                "source": "",
+                "actions": [_UNFINISHED],
+                **_about(journal, params),
+            }
         with journal.locked():
             _kubelet_apply.put_back(journal, seconds)
         kubelet = _kubelet_probe.probe()
@@ -58,6 +70,7 @@ def step(params: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[str, A
         "machine_id": kubelet.machine_id,
         "restarted": changed,
         "pending": pending,
+        "actions": _actions(plan) if changed else [],
     }
     if diff:
         result["diff"] = [_files.diff(edit.path, edit.before, edit.after) for edit in plan.edits]
@@ -75,6 +88,15 @@ def step(params: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[str, A
             if params["step"] == "all":
                 journal.confirm()
     return result
+
+
+def _actions(plan: _kubelet_plan.Plan) -> list[str]:
+    """What is done, or would be, as sentences."""
+    if not plan.edits:
+        return ["restart the kubelet, which runs with another list than its file has"]
+    added = [f"allow {name}" for name in plan.after if name not in plan.before]
+    gone = [f"no longer allow {name}" for name in plan.before if name not in plan.after]
+    return [f"{' and '.join(added + gone) or 'rewrite the list'} in {plan.source}", "restart the kubelet"]
 
 
 def _about(journal: Journal, params: Mapping[str, Any]) -> dict[str, str]:

@@ -15,14 +15,19 @@ from dataclasses import dataclass
 API_VERSION = "kubelet.config.k8s.io/v1beta1"
 KIND = "KubeletConfiguration"
 
-_KEY = re.compile(r"""(?:"([^"\\]*)"|'([^']*)'|([A-Za-z_][-A-Za-z0-9_./]*))[ \t]*:(?=[ \t\r\n]|$)""")
+_KEY = re.compile(r"""(?:"([^"\\\r\n]*)"|'([^'\r\n]*)'|([A-Za-z0-9_][-A-Za-z0-9_./]*))[ ]*:(?=[ \r\n]|$)""")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\u0085\u2028\u2029]|\r(?!\n)")
 _PLAIN = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_./*]*")
 _QUOTED = re.compile(r"\"([^\"\\\r\n]*)\"|'([^'\r\n]*)'")
 _ITEM = re.compile(r"([ ]*)-(?:[ ]+|(?=\r?\n|$))")
-_BEFORE_VALUE = re.compile(r"[ ]*(?:-[ ]+)*(?:[^\s#'\"\[{][^#'\"\[{]*?:[ ]+)?")
-_BLOCK_SCALAR = re.compile(r"[|>][-+0-9]*[ \t]*(?:[ \t]#[^\r\n]*)?(?:\r?\n|$)")
-_SPACE = re.compile(r"[ \t]*")
-_REST = re.compile(r"[ \t]*(?:[ \t]#[^\r\n]*)?(?:\r?\n|$)")  # what may follow a value on its line
+_BLOCK_SCALAR = re.compile(r"[|>](?:[-+][1-9]?|[1-9][-+]?)?[ ]*(?:[ ]#[^\r\n]*)?(?:\r?\n|$)")
+_LINE_END = re.compile(r"[ ]*(?:(?:(?<=[ \n])|(?<![\s\S]))#[^\r\n]*)?(?:\r?\n|$)")  # a comment stands behind a space, or first on its line
+_DASH = re.compile(r"-(?:[ ]+|(?=\r?\n|$))")
+_SCALAR = re.compile(r"\"(?:[^\"\\\r\n]|\\[\\\"/ntr0 ])*\"|'(?:[^'\r\n]|'')*'")
+_PLAIN_LINE = re.compile(r"(?:[A-Za-z0-9_./+~]|-(?=[A-Za-z0-9_./]))(?:[^\s#]|#(?<![ ]#)|[ ]+(?![#\s]))*")
+_FLOW_WORD = re.compile(r"(?:[A-Za-z0-9_./+~]|-(?=[A-Za-z0-9_./]))(?:[-A-Za-z0-9_./+~*%@]|:(?=[-A-Za-z0-9_./+]))*")
+_SPACE = re.compile(r"[ ]*")
+_REST = re.compile(r"[ ]*(?:[ ]#[^\r\n]*)?(?:\r?\n|$)")  # what may follow a value on its line
 
 
 class Unreadable(ValueError):
@@ -51,15 +56,11 @@ class _Entry:
 
 
 def decode(content: bytes) -> str:
-    """The text of a file; Unreadable where it is not UTF-8 or not printable as YAML."""
+    """The text of a file; Unreadable where it is not UTF-8."""
     try:
-        text = content.decode("utf-8")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Unreadable(content[: error.start].decode("utf-8", "replace"), error.start, "not UTF-8") from None
-    bad = re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\u0085\u2028\u2029]", text)
-    if bad:
-        raise Unreadable(text, bad.start(), f"the character {bad.group()!r} has no place here")
-    return text
 
 
 def check(text: str) -> None:
@@ -90,7 +91,7 @@ def read_list(text: str, key: str) -> list[str] | None:
     entry = _entries(text).get(key)
     if entry is None:
         return None
-    items, _ = _items(text, key, entry)
+    items = _items(text, key, entry)[0]
     return None if items is None else [item.value for item in items]
 
 
@@ -167,51 +168,160 @@ def new_document(key: str, values: Sequence[str], comment: str) -> str:
 
 
 def _entries(text: str) -> dict[str, _Entry]:
-    """The keys at column 1. Every line that begins there must be one, a comment, the document's start, or an item of the list above."""
-    starts: list[tuple[str, int, int]] = []
-    at = 0
-    while at < len(text):
-        next_line = _line_after(text, at)
-        line = text[at:next_line].rstrip("\r\n")
-        tab = re.match(r"[ ]*\t", line)
-        if not line.strip() or line.lstrip().startswith("#"):
-            pass
-        elif tab:
-            raise Unreadable(text, at + tab.end() - 1, "a tab indents this line; YAML allows spaces only")
-        elif re.match(r"---(?:[ ]|$)", line):
-            if starts or not re.fullmatch(r"---[ ]*(?:[ ]#.*)?", line):
-                raise Unreadable(text, at, "more than one document, or content beside ---")
-        elif line[0] == " " or re.match(r"-(?:[ ]|$)", line):
-            if not starts:
-                raise Unreadable(text, at, "no key stands above this line")
-            next_line = _value_end(text, at + len(_BEFORE_VALUE.match(line).group()), len(line) - len(line.lstrip()))  # type: ignore[union-attr]
+    """The keys at column 1, with the whole document read: what no YAML reader would take must not be edited."""
+    return _Reader(text).entries()
+
+
+class _Reader:
+    """Reads block mappings and sequences, flow collections, block scalars and one-line scalars. No anchors, tags, or scalars over lines."""
+
+    def __init__(self, text: str) -> None:
+        bad = _CONTROL.search(text)
+        if bad:
+            raise Unreadable(text, bad.start(), f"the character {bad.group()!r} has no place here")
+        self.text, self.at = text, 0
+
+    def entries(self) -> dict[str, _Entry]:
+        text = self.text
+        self._next()
+        if re.match(r"---(?:[ \r\n]|$)", text[self.at :]) and self._indent() == 0:
+            self.at += 3
+            self._line_end()
+            self._next()
+        starts: list[tuple[str, int, int]] = []
+        while self.at < len(text):
+            start = self.at
+            if self._indent():
+                raise Unreadable(text, start, "no key stands above this line" if not starts else "this line is indented as no other above it")
+            if re.match(r"---(?:[ \r\n]|$)", text[start:]):
+                raise Unreadable(text, start, "more than one document, or content beside ---")
+            key = self._key(0)
+            if any(key == other[0] for other in starts):
+                raise Unreadable(text, start, f"the key {key} is there twice")
+            starts.append((key, start, self.at))
+            self._value(0)
+        ends = [start for _key, start, _value in starts[1:]] + [len(text)]
+        return {key: _Entry(start, value, _own_end(text, start, end)) for (key, start, value), end in zip(starts, ends)}
+
+    def _key(self, indent: int) -> str:
+        found = _KEY.match(self.text, self.at)
+        if not found:
+            if indent == 0 and self.text.startswith("-", self.at):
+                raise Unreadable(self.text, self.at, "no key stands above this line, or one with a value of its own")
+            raise Unreadable(self.text, self.at, "expected 'key:' at the begin of a line")
+        self.at = found.end()
+        return _word(found)
+
+    def _value(self, indent: int) -> None:
+        """What follows `key:` or `-` of a block at column `indent`; leaves at the next line with content."""
+        self.at = _skip(self.text, self.at)
+        if _LINE_END.match(self.text, self.at):
+            self._next()
+            inner = self._indent()
+            if self.at < len(self.text) and (inner > indent or (inner == indent and _DASH.match(self.text, self.at))):
+                self._block(inner, indent)
+            return
+        if self.text[self.at - 1] != " ":
+            raise Unreadable(self.text, self.at, "expected a space before the value")
+        scalar = _BLOCK_SCALAR.match(self.text, self.at)
+        if scalar:
+            self.at = scalar.end()
+            while self.at < len(self.text):
+                line = self.text[self.at : _line_after(self.text, self.at)]
+                if line.strip() and len(line) - len(line.lstrip(" ")) <= indent:
+                    break
+                if line.lstrip(" ").startswith("\t"):
+                    raise Unreadable(self.text, self.at, "a tab indents this line; YAML allows spaces only")
+                self.at += len(line)
         else:
-            found = _KEY.match(text, at)
-            if not found:
-                raise Unreadable(text, at, "expected 'key:' at the begin of a line")
-            key = _word(found)
-            if any(key == other for other, _, _ in starts):
-                raise Unreadable(text, at, f"the key {key} is there twice")
-            starts.append((key, at, found.end()))
-            next_line = _value_end(text, _skip(text, found.end()), 0)
-        at = next_line
-    ends = [start for _, start, _ in starts[1:]] + [len(text)]
-    return {key: _Entry(start, value, _own_end(text, start, end)) for (key, start, value), end in zip(starts, ends)}
+            self.at = self._inline(self.at)
+            self._line_end()
+        self._next()
+        if self.at < len(self.text) and (self._indent() > indent):
+            raise Unreadable(self.text, self.at, "this line is deeper than the value above it")
 
+    def _block(self, indent: int, parent: int) -> None:
+        """A nested mapping or sequence at column `indent`."""
+        keys: set[str] = set()
+        sequence = bool(_DASH.match(self.text, self.at))
+        if not sequence and indent == parent:
+            return
+        while self.at < len(self.text) and self._indent() == indent:
+            if bool(_DASH.match(self.text, self.at)) != sequence:
+                if indent == parent:
+                    return  # the key after a list at its own column
+                raise Unreadable(self.text, self.at, "a list and keys stand at the same column")
+            if sequence:
+                self._item(indent)
+                continue
+            start, key = self.at, self._key(indent)
+            if key in keys:
+                raise Unreadable(self.text, start, f"the key {key} is there twice")
+            keys.add(key)
+            self._value(indent)
+        if self.at < len(self.text) and self._indent() > indent:
+            raise Unreadable(self.text, self.at, "this line is indented as no other above it")
 
-def _value_end(text: str, at: int, indent: int) -> int:
-    """The line after a value that begins at `at` on a line indented by `indent`: quotes, brackets and block scalars go on over lines."""
-    if text[at : at + 1] in ("[", "{", '"', "'"):
-        return _line_after(text, _flow_end(text, at))
-    end = _line_after(text, at)
-    if not _BLOCK_SCALAR.match(text, at):
-        return end
-    while end < len(text):
-        line = text[end : _line_after(text, end)]
-        if line.strip() and len(line) - len(line.lstrip(" ")) <= indent:
-            break
-        end = _line_after(text, end)
-    return end
+    def _item(self, indent: int) -> None:
+        found = _DASH.match(self.text, self.at)
+        content = found.end() if found else self.at
+        if _LINE_END.match(self.text, content):
+            self.at = content
+            self._value_of_item(indent)
+            return
+        if _KEY.match(self.text, content) or _DASH.match(self.text, content):
+            # `- key: value`: a mapping whose column is that of its first key.
+            inner = indent + content - self.at
+            self.at = content
+            self._first(inner)
+            return
+        self.at = content
+        self._value(indent)
+
+    def _value_of_item(self, indent: int) -> None:
+        self._next()
+        if self.at < len(self.text) and self._indent() > indent:
+            self._block(self._indent(), indent)
+
+    def _first(self, indent: int) -> None:
+        """The block that begins behind a dash on the same line, and its further lines."""
+        if _DASH.match(self.text, self.at):
+            self._item(indent)
+        else:
+            self._key(indent)
+            self._value(indent)
+        if self.at < len(self.text) and self._indent() == indent:
+            self._block(indent, -1)
+
+    def _inline(self, at: int) -> int:
+        """The offset after a flow collection or a scalar of one line."""
+        if self.text[at] in "[{":
+            return _flow_end(self.text, at)
+        found = _SCALAR.match(self.text, at) or _PLAIN_LINE.match(self.text, at)
+        if not found or (not _SCALAR.match(self.text, at) and re.search(r":(?: |$)", found.group())):
+            raise Unreadable(self.text, at, "expected a value: a word, quoted text on one line, [...] or {...}")
+        return found.end()
+
+    def _indent(self) -> int:
+        """The column, from 0, of the place where we are."""
+        return self.at - (self.text.rfind("\n", 0, self.at) + 1)
+
+    def _next(self) -> None:
+        """To the first letter of the next line with content, from the begin of a line or the end of one."""
+        while self.at < len(self.text):
+            end = _LINE_END.match(self.text, self.at)
+            if not end:
+                break
+            self.at = end.end() if end.end() > self.at else self.at + 1
+        else:
+            return
+        self.at = _skip(self.text, self.at)
+        if self.text[self.at] == "\t":
+            raise Unreadable(self.text, self.at, "a tab indents this line; YAML allows spaces only")
+
+    def _line_end(self) -> None:
+        if not _LINE_END.match(self.text, self.at):
+            raise Unreadable(self.text, self.at, "unexpected text after the value")
 
 
 def _own_end(text: str, start: int, end: int) -> int:
@@ -223,28 +333,38 @@ def _own_end(text: str, start: int, end: int) -> int:
 
 
 def _flow_end(text: str, at: int) -> int:
-    """The offset after a flow collection or a quoted text that begins at `at`, over lines."""
-    depth, start = 0, at
-    while at < len(text):
-        letter = text[at]
-        if letter in "\"'":
-            closing = at + 1
-            while closing < len(text) and text[closing] != letter:
-                closing += 2 if letter == '"' and text[closing] == "\\" else 1
-            if closing >= len(text):
-                raise Unreadable(text, at, "what begins here has no end")
-            at = closing
-        elif letter in "[{":
-            depth += 1
-        elif letter in "]}":
-            depth -= 1
-        elif letter == "#" and text[at - 1] in " \t\n":
-            end = text.find("\n", at)
-            at = len(text) if end < 0 else end
-        if depth == 0:
+    """The offset after the flow collection that begins at `at`, over lines."""
+    start, closing = at, {"[": "]", "{": "}"}[text[at]]
+    at += 1
+    comma = True
+    while True:
+        at = _skip_lines(text, at)
+        if at >= len(text):
+            raise Unreadable(text, start, "what begins here has no end")
+        if text[at] == closing:
             return at + 1
-        at += 1
-    raise Unreadable(text, start, "what begins here has no end")
+        if text[at] == ",":
+            if comma:
+                raise Unreadable(text, at, "a comma without a value before it")
+            comma, at = True, at + 1
+            continue
+        if not comma:
+            raise Unreadable(text, at, "expected a comma or the end of the list")
+        at, comma = _flow_item(text, at, closing == "}"), False
+
+
+def _flow_item(text: str, at: int, pair: bool) -> int:
+    if pair:
+        key = _SCALAR.match(text, at) or _FLOW_WORD.match(text, at)
+        if not key or not re.match(r":[ ]+(?![,}#\r\n])", text[key.end() :]):
+            raise Unreadable(text, at, "expected 'key: value'")
+        at = _skip(text, key.end() + 1)
+    if text[at] in "[{":
+        return _flow_end(text, at)
+    found = _SCALAR.match(text, at) or _FLOW_WORD.match(text, at)
+    if not found:
+        raise Unreadable(text, at, "expected a word, plain or in quotes")
+    return found.end()
 
 
 def _items(text: str, key: str, entry: _Entry) -> tuple[list[_Item] | None, int]:
@@ -320,7 +440,7 @@ def _skip(text: str, at: int) -> int:
 
 def _skip_lines(text: str, at: int) -> int:
     """Past white space, line ends and comments inside a flow collection."""
-    while text[at] in " \t\r\n" or (text[at] == "#" and text[at - 1] in " \t\n"):
+    while at < len(text) and (text[at] in " \r\n" or (text[at] == "#" and text[at - 1] in " \n")):
         at = _line_after(text, at) if text[at] == "#" else at + 1
     return at
 

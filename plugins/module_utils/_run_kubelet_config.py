@@ -42,6 +42,7 @@ def run(call: Call, host: Step, run_id: str) -> dict[str, Any]:
         change_node(call, partial(host, restart_owed=owed), node_turn.Turn(run_id, name), result, lambda: _unproved(cluster, name, wanted, present))
     if document is not None and config_map is not None:
         result["changed"] = True
+        result["actions"] = [*result["actions"], f"change {KEY} in {CONFIG_MAP}, for new nodes and upgrades"]
         if "diff" in result:
             before, title = config_map["data"]["kubelet"], str(CONFIG_MAP)
             result["diff"].append({"before": before, "after": document, "before_header": title, "after_header": title})
@@ -81,7 +82,7 @@ def _planned_config_map(cluster: Cluster, wanted: Sequence[str], present: bool) 
     if found is None or text is None:
         return None, None
     try:
-        after, _, _ = edited_document(text, wanted, present)
+        after = edited_document(text, wanted, present)[0]
     except kubelet_yaml.Unreadable as error:
         raise Refused([f"{CONFIG_MAP}, key kubelet: {error}. Nothing was changed; set `kubeadm_config_map: false` to leave it out."]) from None
     return found, after if after != text else None

@@ -26,6 +26,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "allow_container_stop": {"type": "bool", "default": False},
     **STEPS,
 }
+_UNFINISHED = "put back what an interrupted run left behind, and restart"
 NO_GPU = "no NVIDIA GPU on this host's PCI bus"
 
 
@@ -52,7 +53,7 @@ def step(params: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[str, A
         if check_mode or params["step"] == "plan":
             about = journal.about()
             common = {"gpus": gpus, "engine": about["engine"], "unit": about["unit"], "version": "", "handlers": [], "socket": about["socket"], "notes": []}
-            return {"changed": True, "restarted": True, "pending": True, "node": params["node"] or about["node"], "machine_id": about["machine_id"], **common}
+            return {"changed": True, "restarted": True, "pending": True, "node": params["node"] or about["node"], "machine_id": about["machine_id"], **common, "actions": [_UNFINISHED]}
         with journal.locked():
             _runtime_apply.put_back(journal, seconds)
         runtime = _runtime_probe.probe(params["engine"])
@@ -74,6 +75,7 @@ def step(params: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[str, A
         "machine_id": runtime.machine_id,
         "restarted": changed and not plan.reload,
         "pending": pending,
+        "actions": _actions(plan, runtime, handler, present) if changed else [],
     }
     if diff:
         result["diff"] = [_files.diff(edit.path, edit.before, edit.after) for edit in plan.edits]
@@ -96,6 +98,13 @@ def step(params: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[str, A
             if params["step"] == "all":
                 journal.confirm()
     return result
+
+
+def _actions(plan: _runtime_plan.Plan, runtime: _runtime_probe.Runtime, handler: Handler, present: bool) -> list[str]:
+    """What is done, or would be, as sentences."""
+    verb = f"define the runtime {handler.name}" if present else f"remove the runtime {handler.name}"
+    edits = [f"{verb} in {' and '.join(edit.path for edit in plan.edits)}"] if plan.edits else []
+    return [*edits, f"{'reload' if plan.reload else 'restart'} {runtime.unit}"]
 
 
 def _check(handler: Handler) -> None:

@@ -23,6 +23,7 @@ _TIME = re.compile(
 _FLOAT = re.compile(r"[.eE]|inf|nan")
 _UNDERSCORES = re.compile(r"^[+-]?_|__|_$|_[.eE]|[.eE+-]_|0[xob]_")
 _LEADING_ZERO = re.compile(r"[+-]?0[0-9_]")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]|\r(?!\n)")
 _ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', "\\": "\\"}
 
 
@@ -76,19 +77,18 @@ class _State:
 
 
 def decode(content: bytes) -> str:
-    """The text of a file; Unreadable where it is not UTF-8 or holds control characters."""
+    """The text of a file; Unreadable where it is not UTF-8."""
     try:
-        text = content.decode("utf-8")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Unreadable(content[: error.start].decode("utf-8", "replace"), error.start, "not UTF-8") from None
-    bad = re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]|\r(?!\n)", text)
-    if bad:
-        raise Unreadable(text, bad.start(), f"the character {bad.group()!r} has no place here")
-    return text
 
 
 def parse(text: str) -> Document:
     """The document; Unreadable, with the place, for anything that TOML 1.0 does not allow."""
+    bad = _CONTROL.search(text)
+    if bad:
+        raise Unreadable(text, bad.start(), f"the character {bad.group()!r} has no place here")
     return _Reader(text).document()
 
 

@@ -14,11 +14,11 @@ description:
     and adds a runtime handler to its configuration.
     The handler runs containers as runc does on this host, through another program.
   - containerd 1.x gets a marked block in C(config.toml), since a drop-in there would replace the whole configuration of its CRI part;
-    containerd 2.x gets a drop-in
-    of the version that the root file has; Docker's C(daemon.json) is merged; CRI-O gets a drop-in.
+    containerd 2.x gets a drop-in of the version that the root file has; Docker's C(daemon.json) is merged; CRI-O gets a drop-in.
     Every other byte of a file stays. A file that cannot be read for certain is left alone, and the message names line and column.
-  - The engine's own parser reads the new configuration before a file is replaced. After the restart (for Docker a reload is enough) the engine must answer over CRI
-    with the handler, otherwise the old files are put back and the engine is started with them.
+  - The engine's own parser reads the new configuration before a file is replaced.
+    After the restart (for Docker a reload is enough) the engine must answer over CRI with the handler,
+    otherwise the old files are put back and the engine is started with them.
   - Where O(cluster) is true, the default, the node takes its turn by a Lease, no other node may be out, and the change is kept only when
     the node is Ready and its pods are back.
 options:
@@ -142,6 +142,11 @@ node:
   description: Name of the node, empty on a host without a kubelet.
   returned: unless skipped
   type: str
+actions:
+  description: What was done, or in check mode would be, as sentences.
+  returned: unless skipped
+  type: list
+  elements: str
 restarted:
   description: Whether the engine was, or in check mode would be, restarted.
   returned: unless skipped

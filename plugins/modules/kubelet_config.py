@@ -114,6 +114,11 @@ machine_id:
   description: Content of C(/etc/machine-id).
   returned: success
   type: str
+actions:
+  description: What was done, or in check mode would be, as sentences.
+  returned: success
+  type: list
+  elements: str
 restarted:
   description: Whether the kubelet was, or in check mode would be, restarted.
   returned: success

