@@ -28,6 +28,7 @@ from ._model import (
 
 LONGEST = 30.0  # seconds of one watch before all is listed anew: no lost event is missed for longer
 HANDOVER = 5.0  # seconds in which a controller may still hold the failed pods of the template before ours
+RECOVERED = 10.0  # seconds without a failure after which an earlier one is forgotten
 EXPLAINED = WORKLOADS | {"Pod", "PersistentVolumeClaim", "CronJob"}
 
 
@@ -40,8 +41,9 @@ class Wait:
         self.pods: dict[Ref, Object] = {}
         self._events: dict[Ref, Object] = {}
         self._gone = set(gone)
-        self._told: dict[Ref, str] = {}
+        self._told: dict[Ref, set[str]] = {}
         self._failed_since: dict[Ref, float] = {}
+        self._better_since: dict[Ref, float] = {}
         self._blind = False  # pods and events may not be looked at
         self.verdicts: dict[Ref, Verdict] = {ref: judge(live) for ref, live in self.state.items()}
         self.verdicts.update({ref: Verdict(PROGRESSING, "is being deleted") for ref in self._gone})
@@ -129,12 +131,20 @@ class Wait:
         over = False
         for ref in self._pending():
             verdict = self.verdicts[ref] = self._verdict(ref)
-            if verdict.state == FAILED and ref not in self._gone:
-                over |= self._clock.now() - self._failed_since.setdefault(ref, self._clock.now()) >= verdict.grace
-            else:
-                self._failed_since.pop(ref, None)
+            if ref not in self._gone:
+                over |= self._has_failed(ref, verdict)
             self._tell(ref, verdict)
         return over or not self._pending()
+
+    def _has_failed(self, ref: Ref, verdict: Verdict) -> bool:
+        """Whether a failure has stood for its grace. A short try in between (an image is pulled again) is no recovery."""
+        now = self._clock.now()
+        if verdict.state == FAILED:
+            self._better_since.pop(ref, None)
+            return now - self._failed_since.setdefault(ref, now) >= verdict.grace
+        if ref in self._failed_since and now - self._better_since.setdefault(ref, now) >= RECOVERED:
+            del self._failed_since[ref], self._better_since[ref]
+        return False
 
     def _verdict(self, ref: Ref) -> Verdict:
         live = self.state.get(ref)
@@ -149,7 +159,9 @@ class Wait:
         return verdict
 
     def _tell(self, ref: Ref, verdict: Verdict) -> None:
+        """One line for what is new; what was well from the start, and what was told before, is not news."""
         words = verdict.reason or verdict.state
-        if self._told.get(ref, "") != words and not (ref not in self._told and verdict.state in (READY, ABSENT)):
-            self._told[ref] = words
+        told = self._told.setdefault(ref, set())
+        if words not in told and (told or verdict.state not in (READY, ABSENT)):
+            told.add(words)
             self._progress(f"{ref.namespace + '/' if ref.namespace else ''}{ref.kind} {ref.name}: {words}")

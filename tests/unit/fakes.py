@@ -108,6 +108,13 @@ class FakeCluster:
         self._version += 1
         self._dropped.append((self._version, ref, self.objects.pop(ref)))
 
+    def as_left(self) -> FakeCluster:
+        """The same objects for another process; threads of a killed one that still run here change nothing there."""
+        other = FakeCluster(self.clock, self.custom)
+        with self._lock:
+            other.objects, other._version = copy.deepcopy(self.objects), self._version
+        return other
+
     def writes(self) -> list[tuple[str, Ref | Source]]:
         return [entry for entry in self.log if entry[0] in ("apply", "create", "patch", "delete")]
 

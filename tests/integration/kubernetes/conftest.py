@@ -112,7 +112,7 @@ def play(tmp_path):
         book = tmp_path / "play.yml"
         book.write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks, **keywords}], sort_keys=False, width=1000))
         variables = {key: value for key, value in os.environ.items() if not key.startswith("K8S_AUTH")}
-        variables.update(ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_CALLBACKS_ENABLED="", ANSIBLE_NOCOLOR="1", **(environ or {}))
+        variables.update(ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1", **(environ or {}))
         command = [str(ROOT / ".venv/bin/ansible-playbook"), "-i", str(ROOT / "inventories/lab"), str(book), *arguments]
         done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=timeout, cwd=ROOT, check=False)
         return done.returncode, done.stdout + done.stderr

@@ -37,6 +37,7 @@ class FaultProxy:
         self.authorizations: list[str] = []
         self.rule = lambda number, method, path: None
         self.delay = 0.0
+        self.busy = 0  # requests that are being passed on; those of a killed client still reach the server
         self._lock = threading.Lock()
         proxy = self
 
@@ -45,7 +46,11 @@ class FaultProxy:
             disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
-                proxy._handle(self)
+                proxy.busy += 1
+                try:
+                    proxy._handle(self)
+                finally:
+                    proxy.busy -= 1
 
             do_POST = do_PATCH = do_PUT = do_DELETE = do_GET
 
