@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -41,11 +42,11 @@ def wanted(params: Mapping[str, Any]) -> Wanted:
     """The declared cluster. An initial primary that is not named is the first proxy by name; mount paths that are not named are those that most
     targets have."""
     given = {field.name: params[field.name] for field in fields(Wanted) if params.get(field.name) is not None}
-    if not given.get("initial_primary") and given.get("proxies"):
-        given["initial_primary"] = min(given["proxies"])
+    if not given.get("initial_primary"):
+        given["initial_primary"] = min(given.get("proxies") or [""])
     lists = [tuple(sorted(paths)) for paths in (given.get("mountpaths_by_target") or {}).values()]
     if not any(lists):
         given["mountpaths_by_target"] = {}
     elif not given.get("mountpaths"):
-        given["mountpaths"] = list(max(set(lists), key=lists.count))
+        given["mountpaths"] = list(Counter(lists).most_common(1)[0][0])
     return Wanted(**given)

@@ -15,11 +15,14 @@ from typing import Any
 from ._ais_api import Ais
 from ._ais_layout import PROXY, TARGET, Daemon
 from ._ais_observe import Look, daemon_of
-from ._ais_state import MAP_MAINTENANCE, NODE_STARTED, State, label
+from ._ais_state import MAP_MAINTENANCE, NODE_STARTED, label
 from ._model import Cluster, ClusterError, Object, Ref
 
+_STOPPERS = ("is in maintenance", "is out of space", "has a disk fault", "was interrupted")
 # A target whose data has been moved away carries this besides (core/meta/smap.go).
 MAP_MAINTENANCE_DONE = 1 << 4
+
+QUIET_LOOKS = 10
 
 Watch = Callable[[str, Callable[[Look], "list[str]"], float], Look]
 
@@ -93,7 +96,7 @@ class Roller:
 
     def _one(self, restart: Restart) -> Look:
         daemon = restart.daemon
-        found = self._watch(f"before {label(daemon)} restarts ({restart.reason})", self.idle, self._rebalance_patience)
+        found = self._watch(f"before {label(daemon)} restarts ({restart.reason})", lambda now: idle(now, daemon), self._rebalance_patience)
         alone = sum(other.role == TARGET for other in found.daemons) < 2
         if daemon.role == TARGET and not alone:
             found = self.leave(found, daemon, self._moves_data)
@@ -103,7 +106,7 @@ class Roller:
         self._watch(f"{label(daemon)} restarts ({restart.reason})", lambda now: _back(now, daemon, uid), self._patience)
         if daemon.role == TARGET and not alone:
             self.enter(self._watch(f"{label(daemon)} is back", lambda now: [] if now.identity(daemon) else ["it does not answer"], self._patience), daemon)
-        return self._watch(f"after {label(daemon)} restarted", self.idle, self._rebalance_patience)
+        return self._watch(f"after {label(daemon)} restarted", idle, self._rebalance_patience)
 
     def leave(self, found: Look, daemon: Daemon, moves_data: bool) -> Look:
         """Into maintenance, and until its objects are elsewhere where `moves_data`."""
@@ -111,12 +114,17 @@ class Roller:
             value: dict[str, Any] = {"sid": found.identity(daemon), "skip_rebalance": not moves_data}
             self._ais.tell(found.answering(PROXY)[0], "PUT", "/v1/cluster", "start-maintenance", value)
 
+        quiet = 0
+
         def missing(now: Look) -> list[str]:
+            nonlocal quiet
             if not now.map_flags(daemon) & MAP_MAINTENANCE:
                 return ["it is not in maintenance yet"]
-            if moves_data and not now.map_flags(daemon) & MAP_MAINTENANCE_DONE:
-                return now.state.busy or ["its objects move to the other targets"]
-            return []
+            if not moves_data or now.map_flags(daemon) & MAP_MAINTENANCE_DONE:
+                return []
+            # A rebalance that had to be started again does not set that flag: then it counts that all is still.
+            quiet = 0 if now.state.busy or now.state.interrupted else quiet + 1
+            return [] if quiet >= QUIET_LOOKS else now.state.busy or ["its objects move to the other targets"]
 
         return self._watch(f"{label(daemon)} goes into maintenance", missing, self._rebalance_patience)
 
@@ -125,14 +133,13 @@ class Roller:
         if found.map_flags(daemon) & MAP_MAINTENANCE:
             self._ais.tell(found.answering(PROXY)[0], "PUT", "/v1/cluster", "stop-maintenance", {"sid": found.identity(daemon)})
 
-    @staticmethod
-    def idle(found: Look) -> list[str]:
-        """What still forbids to take the next daemon down."""
-        return _blocking(found.state) + found.state.busy
 
-
-def _blocking(state: State) -> list[str]:
-    return state.unformed + [problem for problem in state.unwell if problem.endswith(("is in maintenance", "is out of space", "has a disk fault"))]
+def idle(found: Look, leaving: Daemon | None = None) -> list[str]:
+    """What still forbids to take a daemon down: one that is away, out of service (but for the one that is `leaving` anyway) or moving data."""
+    stopping = [problem for problem in found.state.unwell if any(word in problem for word in _STOPPERS)]
+    if leaving is not None:
+        stopping = [problem for problem in stopping if problem != f"{label(leaving)} is in maintenance"]
+    return found.state.unformed + stopping + found.state.busy
 
 
 def _back(found: Look, daemon: Daemon, old_uid: str) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 from ._ais_layout import PROXY, TARGET, Daemon
 
 # Bits of a node's state (cmn/cos/node_state.go).
-CLUSTER_STARTED, NODE_STARTED, REBALANCING, RESILVERING, MAINTENANCE = 1 << 1, 1 << 2, 1 << 3, 1 << 5, 1 << 10
+CLUSTER_STARTED, NODE_STARTED, REBALANCING, REBALANCE_INTERRUPTED, RESILVERING = 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5
 RED = {
     1 << 8: "is out of space",
     1 << 9: "is out of memory",
@@ -30,7 +30,6 @@ RED = {
 }
 AMBER = {
     1 << 0: "votes on a new primary",
-    1 << 4: "had a rebalance interrupted",
     1 << 6: "had a resilver interrupted",
     1 << 7: "came back after a crash",
     1 << 11: "is low on space",
@@ -61,7 +60,7 @@ class Observation:
 @dataclass(frozen=True)
 class State:
     """The verdict. The cluster is formed where `unformed` is empty, and ready where `unwell` is, too; `warnings` do not count.
-    `busy` says what moves data at the moment."""
+    `busy` says what moves data at the moment; `interrupted` names targets that stopped doing so before the end."""
 
     uuid: str
     smap_version: int
@@ -71,6 +70,7 @@ class State:
     unwell: list[str]
     warnings: list[str]
     busy: list[str]
+    interrupted: list[str]
 
     @property
     def problems(self) -> list[str]:
@@ -106,6 +106,7 @@ def judge(observations: Sequence[Observation], smap: Mapping[str, Any], mountpat
         unwell=unwell,
         warnings=warnings,
         busy=busy,
+        interrupted=[seen.daemon.pod for seen in answered if _is_interrupted(seen)],
     )
 
 
@@ -169,6 +170,8 @@ def _service_problems(
     entry = in_map.get(seen.status["snode"]["daemon_id"]) or {}
     if int(entry.get("flags", 0)) & MAP_MAINTENANCE and seen.daemon.node not in maintenance:
         found.append(f"{name} is in maintenance")
+    if _is_interrupted(seen):
+        found.append(f"{name}: a rebalance was interrupted; until one has run to its end, objects may lie where they are not looked for")
     if seen.daemon.role == TARGET:
         available = set(seen.mountpaths.get("available") or [])
         lost = sorted(set(mountpaths) - available)
@@ -180,6 +183,10 @@ def _service_problems(
         if error and not any(flags & bit for bit in RED):
             found.append(f"{name}: {error}")
     return found
+
+
+def _is_interrupted(seen: Observation) -> bool:
+    return seen.daemon.role == TARGET and bool(_flags(seen) & REBALANCE_INTERRUPTED) and not _movement(seen)
 
 
 def _movement(seen: Observation) -> str:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from . import _ais_config as configuration
@@ -30,6 +30,7 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 PERIOD = 1.0  # seconds between two looks
+MEND_PERIOD = 20.0  # seconds between two attempts to finish a rebalance; names are cached for up to a minute
 CALM = 15.0  # seconds before a line is said again with other figures
 
 
@@ -118,7 +119,8 @@ class _Present:
         self._expected = daemons(declared)
         self._ais = Ais(call.cluster, declared.namespace, declared.scheme)
         self._maintenance: list[str] = call.params["maintenance"]
-        self._did: dict[str, Any] = {"config": [], "buckets": [], "restarts": [], "maintenance": []}
+        self._did: dict[str, Any] = {"config": [], "buckets": [], "restarts": [], "maintenance": [], "rebalances": []}
+        self._mended = float("-inf")
         self._before: dict[str, Any] = {}
         self._after: dict[str, Any] = {}
 
@@ -142,6 +144,7 @@ class _Present:
             [f"AIStore {item['name']} {item['before']} -> {item['after']}" for item in self._did["config"]]
             + [f"bucket {item['name']} {item['action']}" for item in self._did["buckets"]]
             + [f"maintenance of {item['daemon']} {item['action']}" for item in self._did["maintenance"]]
+            + [f"rebalance {item['id']} started: {item['reason']}" for item in self._did["rebalances"]]
             + [f"restart {item['daemon']} (node {item['node']}): {item['reason']}" for item in self._did["restarts"]]
         )
 
@@ -163,6 +166,8 @@ class _Present:
             return
         proxy = found.answering(PROXY)[0]
         self._note_config(self._config_differences(proxy))
+        if found.state.interrupted:
+            self._did["rebalances"].append({"id": "", "reason": f"one was interrupted on {', '.join(found.state.interrupted)}"})
         self._each_bucket(proxy, act=False)
         self._each_maintenance(found, roller=None)
 
@@ -179,8 +184,8 @@ class _Present:
         if differences:
             self._set_config(proxy, differences)
         self._each_bucket(proxy, act=True)
-        self._each_maintenance(found, roller)
         restarts = outdated(found.stateful_sets, found.pods, found.state.primary)
+        self._each_maintenance(found, roller, {restart.daemon.pod for restart in restarts})
         self._did["restarts"] += [restart.facts() for restart in restarts]
         roller.restart(restarts)
         if whole and not any(self._did.values()):
@@ -197,6 +202,8 @@ class _Present:
                 self._call.progress(f"{label(restart.daemon)} is down on an old template ({restart.reason}): its pod is replaced")
                 replace(self._call.cluster, self._wanted.namespace, found.pods[restart.daemon.pod])
                 self._did["restarts"].append(restart.facts())
+        if not found.state.unformed:
+            return found
         return self._watch(f"AIStore {self._wanted.name} forms one cluster", lambda now: now.state.unformed, patience)
 
     def _watch(self, what: str, missing: Callable[[Look], list[str]], patience: float) -> Look:
@@ -216,9 +223,20 @@ class _Present:
                     self._call.progress(f"{what}: {item}")
                     said[_stem(item)] = (item, clock.now())
             self._fail_early(found, failing)
+            self._mend(found)
             if clock.now() >= ends:
                 raise ClusterError(f"{what}: not within {patience:.0f} s. Still missing:\n" + "\n".join(lack))
             clock.sleep(PERIOD)
+
+    def _mend(self, found: Look) -> None:
+        """Starts a rebalance again that was interrupted, as happens when a daemon still looks for another at the address of its former pod."""
+        state, now = found.state, self._call.clock.now()
+        if state.interrupted and not state.busy and not state.unformed and now - self._mended >= MEND_PERIOD:
+            self._mended = now
+            reason = f"one was interrupted on {', '.join(state.interrupted)}"
+            self._call.progress(f"a rebalance is started: {reason}")
+            answer = self._ais.tell(found.answering(PROXY)[0], "PUT", "/v1/cluster", "start", {"kind": "rebalance"})
+            self._did["rebalances"].append({"id": str(answer), "reason": reason})
 
     def _fail_early(self, found: Look, failing: dict[str, float]) -> None:
         """Ends a wait for what will not come. A proxy that exits is no such thing while targets are still to come: it starts again."""
@@ -300,11 +318,12 @@ class _Present:
 
     # -- maintenance
 
-    def _each_maintenance(self, found: Look, roller: Roller | None) -> None:
-        """Targets that are named go out of service, with their objects moved away first; all others are in service."""
+    def _each_maintenance(self, found: Look, roller: Roller | None, leaving: Collection[str] = ()) -> None:
+        """Targets that are named go out of service, with their objects moved away first; all others are in service. One that a killed run left out of
+        service, and that has to restart, is taken back by its restart."""
         for daemon in found.answering(TARGET):
             is_out = bool(found.map_flags(daemon) & MAP_MAINTENANCE)
-            if is_out == (daemon.node in self._maintenance):
+            if is_out == (daemon.node in self._maintenance) or (is_out and daemon.pod in leaving):
                 continue
             self._did["maintenance"].append({"daemon": daemon.pod, "node": daemon.node, "action": "ended" if is_out else "started"})
             self._before[daemon.pod], self._after[daemon.pod] = {"maintenance": is_out}, {"maintenance": not is_out}
@@ -322,4 +341,5 @@ def _stem(line: str) -> str:
 
 
 def _restless(found: Look) -> list[str]:
-    return found.state.unformed + found.state.busy
+    interrupted = [f"a rebalance was interrupted on {pod}" for pod in found.state.interrupted]
+    return found.state.unformed + found.state.busy + interrupted

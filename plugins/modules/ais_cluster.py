@@ -204,6 +204,11 @@ maintenance:
   returned: O(state=present)
   type: list
   elements: dict
+rebalances:
+  description: Rebalances that were started because one had been interrupted, with C(id) and C(reason).
+  returned: O(state=present)
+  type: list
+  elements: dict
 restarts:
   description: Daemons that were restarted (in check mode, that would be), with C(daemon), C(node), C(role), C(reason).
   returned: O(state=present)

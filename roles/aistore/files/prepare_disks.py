@@ -2,8 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Runs in a target's pod before aisnode: every mount path must be a mounted disk of this cluster and node, or the daemon does not start.
 
-A disk that is not mounted would show as a plain directory of the node's root file system, and aisnode would fill that. Environment:
-DISKS (JSON list of {"path": on the node, "volume": its directory under /disks}), OWNER (JSON {"namespace", "cluster", "node"}), DATA_DIRECTORY, MARKER, OPEN_FILES_MIN.
+A disk that is not mounted would show as a plain directory of the node's root file system, and aisnode would fill that.
+Environment: DISKS (JSON list of {"path": on the node, "volume": its directory under /disks}), OWNER (JSON {"namespace", "cluster", "node"}),
+DATA_DIRECTORY, MARKER, OPEN_FILES_MIN.
 """
 
 import json

@@ -15,7 +15,8 @@ import urllib.error
 import urllib.request
 
 # The certificate of a cluster that speaks HTTPS is proved by its clients; here the data is.
-CONTEXT = ssl._create_unverified_context()
+CONTEXT = ssl.create_default_context()
+CONTEXT.check_hostname, CONTEXT.verify_mode = False, ssl.CERT_NONE
 
 
 class Redirected(urllib.request.HTTPRedirectHandler):
@@ -23,7 +24,7 @@ class Redirected(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):
         content = {"Content-Type": "application/octet-stream"} if req.late is not None else {}
-        again = urllib.request.Request(newurl, data=req.late, headers=content, method=req.get_method())
+        again = urllib.request.Request(newurl, data=req.late, headers=content, method=req.get_method())  # noqa: S310 - a daemon named it
         again.late = req.late
         return again
 
@@ -34,7 +35,7 @@ OPENER = urllib.request.build_opener(Redirected, urllib.request.HTTPSHandler(con
 def call(method, url, data=None, late=None):
     """`data` is JSON for the proxy itself, `late` is for the target that it redirects to."""
     headers = {"Content-Type": "application/json"} if data is not None else {}
-    request = urllib.request.Request(url, data=data, method=method, headers=headers)
+    request = urllib.request.Request(url, data=data, method=method, headers=headers)  # noqa: S310 - the role names it
     request.late = late
     try:
         with OPENER.open(request, timeout=60) as answer:
