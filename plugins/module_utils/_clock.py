@@ -1,9 +1,10 @@
 # Copyright: The slipway authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Real time, and the flag that ends a task: whoever waits or is about to write looks at it."""
+"""Real time, and the flag that ends a task: whoever waits or is about to send a request looks at it."""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
@@ -11,15 +12,18 @@ from ._model import Stopped
 
 
 class SystemClock:
-    """The Clock of a running task. `stop` makes every thread that uses it raise Stopped."""
+    """The Clock of a running task. `stop`, or the end of the process that started this one, makes every thread that uses it raise Stopped."""
 
-    def __init__(self) -> None:
+    def __init__(self, with_parent: bool = False) -> None:
         self._stopped = threading.Event()
+        self._parent = os.getppid() if with_parent else 0
 
     def now(self) -> float:
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
+        if self._parent and os.getppid() != self._parent:
+            self._stopped.set()
         if self._stopped.wait(max(0.0, seconds)):
             raise Stopped
 

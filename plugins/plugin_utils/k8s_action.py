@@ -67,7 +67,8 @@ class K8sAction(ActionBase):
         environment: dict[str, Any] = {}
         self._compute_environment_string(environment)
         params, hidden = self._validated()
-        clock = SystemClock()
+        # Ansible's workers are sessions of their own: they outlive an ansible-playbook that is killed, and must not go on writing.
+        clock = SystemClock(with_parent=True)
         call = Call(
             params,
             check_mode=self._task.check_mode,
