@@ -90,7 +90,7 @@ _TABLE: tuple[tuple[str, int, bytes], ...] = (
     ("exFAT", 3, b"EXFAT   "),
     ("ReFS", 3, b"ReFS\0\0\0\0"),
     ("BitLocker", 3, b"-FVE-FS-"),
-    ("FAT", 54, b"FAT1"),
+    ("FAT16", 54, b"FAT1"),
     ("FAT", 82, b"FAT32   "),
     ("ISO 9660", 32769, b"CD001"),
     ("UDF", 32769, b"BEA01"),
@@ -248,10 +248,17 @@ def _detail(name: str, at: Reader, place: int) -> str:
             return ""
         version = struct.unpack_from(">H", header, 6)[0]
         return f"version {version}, UUID {text(header[168:208])}"
+    if name in _SERIALS:
+        serial = at(place + _SERIALS[name][0], _SERIALS[name][1])
+        return "serial " + serial[::-1].hex()
     if name.startswith("md RAID 1"):
         block = at(place, 64)
         return _identity(block[16:32], block[32:64])
     return ""
+
+
+# Where the serial number of a volume lies, as (bytes behind the magic number, length).
+_SERIALS = {"NTFS": (72 - 3, 8), "exFAT": (100 - 3, 4), "FAT16": (39 - 54, 4), "FAT": (67 - 82, 4)}
 
 
 def _identity(raw_uuid: bytes, label: bytes = b"") -> str:

@@ -18,13 +18,17 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 @dataclass(frozen=True)
 class Made:
-    """One filesystem: `device` is the identity of its disk, `path` where it was to be mounted, `erased` the fingerprint of what was erased for it, or ""."""
+    """One filesystem: `device` is the identity of its disk, `path` where it was to be mounted.
+
+    `erased` is the fingerprint of what was erased for it, or ""; `held` the signatures that this had, as told to people.
+    """
 
     uuid: str
     device: str
     path: str
     state: str
     erased: str = ""
+    held: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ def parse(content: bytes | None) -> Journal:
     if not isinstance(document, dict) or document.get("version") != 1:
         raise ValueError("is not a journal of version 1")
     try:
-        entries = tuple(Made(**entry) for entry in document["filesystems"])
-    except (KeyError, TypeError) as error:
+        entries = tuple(Made(**{**entry, "held": tuple(entry.get("held", ()))}) for entry in document["filesystems"])
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"is damaged ({error})") from None
     if not all(_UUID.match(made.uuid) and made.state in (MAKING, MADE) for made in entries):
         raise ValueError("is damaged (an entry without UUID or state)")

@@ -256,6 +256,7 @@ class Step:
     unmount: bool = False
     clear: tuple[tuple[int, int], ...] = ()
     erased: str = ""
+    held: tuple[str, ...] = ()
     digest: str = ""
     mkfs: tuple[str, ...] = ()
     fstab: bool = False
@@ -318,7 +319,7 @@ def plan(disks: Sequence[Disk], seen: Sequence[Seen], facts: Facts, settings: Se
             step = replace(step, fstab=fstab != before)
         problems += ["{}{}: {}".format(disk, " (" + str(sight.device) + ")" if sight.device else "", problem) for problem in found]
         if disk.state == MOUNTED and step.uuid and step.device:
-            entry = Made(step.uuid, step.device.identity, disk.path, MADE, step.erased)
+            entry = Made(step.uuid, step.device.identity, disk.path, MADE, step.erased, step.held)
             known = journal.find(step.uuid)
             # An old entry keeps the identity that its disk had, and what was erased for it.
             journal = journal.noted(replace(known, path=disk.path, state=MADE) if known and not step.mkfs else entry)
@@ -418,7 +419,7 @@ def _bring_up(step: Step, sight: Seen, facts: Facts, settings: Settings) -> tupl
         others = ", ".join(sight.sharing)
         return step, [f"bears the same serial and WWN as {others}: two paths to one disk, or copies of a virtual one; give the multipath device"]
     found = content.xfs
-    if found and not found.in_progress and not found.problem:
+    if found and not found.in_progress and not found.problem and not _unfinished(disk, device, content, facts.journal):
         return _mount_existing(step, sight, content, facts, settings)
     return _make(step, sight, content, facts, settings)
 
@@ -459,12 +460,13 @@ def _make(step: Step, sight: Seen, content: Content, facts: Facts, settings: Set
     if facts.mkfs is None:
         problems.append("mkfs.xfs is not installed on the host (package xfsprogs)")
     clear: tuple[tuple[int, int], ...] = ()
+    held: tuple[str, ...] = ()
     erased = ""
-    unfinished = _unfinished(device, content, facts.journal)
+    unfinished = _unfinished(disk, device, content, facts.journal)
     if content.blank:
         uuid = new_uuid(facts.machine, device, content.fingerprint, facts.journal)
     elif unfinished:
-        uuid, clear, erased = unfinished.uuid, _to_clear(device, content), unfinished.erased
+        uuid, clear, erased, held = unfinished.uuid, _to_clear(device, content), unfinished.erased, unfinished.held
     else:
         tools = sorted({_block_signatures.membership(s) for s in content.signatures} - {""})
         if tools:
@@ -474,20 +476,24 @@ def _make(step: Step, sight: Seen, content: Content, facts: Facts, settings: Set
         if not _erase_fits(step, sight, content):
             return step, [*problems, f"holds {content.describe()}{_parts(sight)}{_way_out(sight, content)}"]
         uuid, clear, erased = new_uuid(facts.machine, device, content.fingerprint, facts.journal), _to_clear(device, content), content.fingerprint
+        held = tuple(map(str, content.signatures))
     argv = mkfs_command(device, uuid, settings, facts.mkfs or (0, 0), discard=not erased)
-    made = replace(step, uuid=uuid, clear=clear, erased=erased, digest=content.digest, mkfs=argv, mount=True, root=_root_wanted(settings))
+    made = replace(step, uuid=uuid, clear=clear, erased=erased, held=held, digest=content.digest, mkfs=argv, mount=True, root=_root_wanted(settings))
     return made, problems
 
 
-def _unfinished(device: Device, content: Content, journal: Journal) -> Made | None:
+def _unfinished(disk: Disk, device: Device, content: Content, journal: Journal) -> Made | None:
     """The mkfs of ours that was interrupted on this device, if all that is on it comes from there."""
     begun = journal.unfinished(device.identity)
     if begun is None or not device.identity:
         return None
     mark = uuids.UUID(begun.uuid).bytes
     half = content.xfs is not None and content.xfs.in_progress and content.xfs.uuid == begun.uuid
-    if any(found.name != "XFS" for found in content.signatures) or (content.xfs and not half):
-        return None
+    others = [found for found in content.signatures if not (half and found.name == "XFS")]
+    if others:
+        # Cut off while it cleared: our mark is there, what is left is of the old content, and the inventory still gives that up.
+        spared = disk.erase is not None and disk.erase[1] == begun.erased and all(str(found) in begun.held for found in others)
+        return begun if spared and content.clearing == mark else None
     # Without a superblock: mkfs of a blank disk left only blocks that bear our UUID; an erasure began with our mark, and the old content is still behind it.
     return begun if half or content.clearing == mark or content.foreign_at is None else None
 

@@ -210,6 +210,26 @@ def test_an_interrupted_mkfs_is_redone_only_where_all_is_ours(content: Content, 
     assert plan(disk(), unmounted(content=content), facts("", KNOWN)).problems
 
 
+@pytest.mark.parametrize(
+    ("content", "again"),
+    [
+        (replace(EXT4, clearing=MARK), True),  # marked, not cleared yet
+        (replace(holding(xfs_block(THEIRS)), clearing=MARK), True),
+        (EXT4, False),  # no mark
+        (replace(EXT4, clearing=MARK, signatures=(Signature("ext2/3/4", 1080, "UUID another"),)), False),  # formatted by somebody since
+    ],
+)
+def test_an_erasure_cut_off_before_it_cleared(content: Content, again: bool) -> None:
+    held = ("ext2/3/4 at byte 1080", str(holding(xfs_block(THEIRS)).signatures[0]))
+    begun = Journal((Made(OURS, "S5XX", "/ais/disk0", MAKING, "ext234-1", held),))
+    result = plan(disk(erase=("S5XX", "ext234-1")), unmounted(content=content), facts("", begun))
+    assert (result.problems == ()) is again, result.problems
+    if again:
+        assert actions(result) == ["erase", "format", "fstab", "guard", "mount"] and result.steps[0].uuid == OURS
+    # The inventory no longer gives it up.
+    assert plan(disk(), unmounted(content=content), facts("", begun)).problems
+
+
 def test_the_line_of_a_replaced_disk_is_taken_over() -> None:
     known = Journal((Made(THEIRS, "S1", "/ais/disk0", MADE),))
     result = plan(disk(), unmounted(), facts(f"# x\nUUID={THEIRS}\t/ais/disk0 xfs noatime 0 0\n", known))

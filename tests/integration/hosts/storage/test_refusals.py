@@ -56,10 +56,10 @@ def at(offset: int, data: bytes):  # type: ignore[no-untyped-def]
 CONTENT = {
     "ext4": (tool("mkfs.ext4", "-q", "-F"), r"holds ext2/3/4 \(UUID [0-9a-f-]{36}\) at byte 1080"),
     "btrfs": (tool("mkfs.btrfs", "-q"), r"holds btrfs \(UUID [0-9a-f-]{36}\)"),
-    "vfat": (tool("mkfs.vfat"), r"holds FAT"),
+    "vfat": (tool("mkfs.vfat"), r"holds FAT(16)? \(serial [0-9a-f]{8}\)"),
     "swap": (tool("mkswap"), r"holds swap \(UUID"),
     "F2FS": (tool("mkfs.f2fs", "-q"), r"holds F2FS"),
-    "NTFS": (tool("mkfs.ntfs", "-F", "-Q", "-q"), r"NTFS at byte 3"),
+    "NTFS": (tool("mkfs.ntfs", "-F", "-Q", "-q"), r"NTFS \(serial [0-9a-f]{16}\) at byte 3"),
     "LUKS2": (luks("luks2", "--pbkdf", "pbkdf2"), r"LUKS \(version 2"),
     "LUKS1": (luks("luks1"), r"LUKS \(version 1"),
     "GPT": (gpt, r"holds GPT \(2 partitions, disk GUID"),

@@ -227,4 +227,4 @@ def test_the_journal_is_private_and_names_the_disk(host: Sandbox) -> None:
     uuid = host.datafs(*disks)["disks"][0]["uuid"]
     assert host.run("stat", "-c", "%a", "/var/lib/slipway/xfs_datafs.json").strip() == "600"
     journal = json.loads(host.read("/var/lib/slipway/xfs_datafs.json"))
-    assert journal["filesystems"] == [{"uuid": uuid, "device": host.identity("a"), "path": "/srv/disk0", "state": "made", "erased": ""}]
+    assert journal["filesystems"] == [{"uuid": uuid, "device": host.identity("a"), "path": "/srv/disk0", "state": "made", "erased": "", "held": []}]
