@@ -42,6 +42,8 @@ def run(params: Mapping[str, Any], check_mode: bool, wants_diff: bool, host: Hos
     changes = [disk for disk in plan.disks if disk.changes]
     result: dict[str, Any] = {
         "changed": bool(changes or plan.rules != (content or b"")),
+        "actions": [f"{disk.name}: {name} {disk.before[name]} -> {value}" for disk in changes for name, value in disk.changes.items()]
+        + ([f"{'write' if plan.rules else 'remove'} {file}"] if plan.rules != (content or b"") else []),
         "disks": [{"name": disk.name, "class": disk.kind, "before": disk.before, "after": disk.wanted} for disk in plan.disks],
         "warnings_found": plan.warnings + [f"{line} sets queue attributes after {file}, and wins where it matches" for line in _queue_apply.later_rules(file)],
     }

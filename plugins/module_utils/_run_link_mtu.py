@@ -32,6 +32,7 @@ def _change(params: Mapping[str, Any], check_mode: bool, wants_diff: bool) -> di
     edits = kept.edits
     result: dict[str, Any] = {
         "changed": bool(plan.steps or edits),
+        "actions": _actions(plan.steps, edits if check_mode or not plan.steps else []),
         "links": [
             {"name": link.name, "before": link.mtu, "mtu": plan.wanted.get(link.name, link.mtu), "addresses": list(link.addresses)}
             | ({"manager": kept.managers[link.name]} if link.name in kept.managers else {})
@@ -73,11 +74,12 @@ def _confirm(params: Mapping[str, Any], _check_mode: bool, wants_diff: bool) -> 
     edits = kept.edits
     if not _mtu_apply.confirm(params["token"], edits):
         raise Failed("the confirmation came too late: the timer has put the old MTU back; give it more time by confirm_within")
-    return {"changed": bool(edits), **({"diff": _file_diff(edits)} if wants_diff else {}), "warnings_found": []}
+    return {"changed": bool(edits), "actions": _actions([], edits), **({"diff": _file_diff(edits)} if wants_diff else {}), "warnings_found": []}
 
 
 def _undo(params: Mapping[str, Any], _check_mode: bool, _wants_diff: bool) -> dict[str, Any]:
-    return {"changed": True, "undone": _mtu_apply.undo_now(params["token"])}
+    undone = _mtu_apply.undo_now(params["token"])
+    return {"changed": True, "actions": [undone], "undone": undone}
 
 
 def _decide(params: Mapping[str, Any], links: Sequence[Link]) -> tuple[_mtu_plan.Plan, Persistence, list[str]]:
@@ -103,6 +105,10 @@ def _ipv6_is_on(name: str) -> bool:
         return (_files.read(os.path.join("/proc/sys/net/ipv6/conf", name, "disable_ipv6")) or b"1").strip() == b"0"
     except OSError:
         return False
+
+
+def _actions(steps: Sequence[_mtu_plan.Step], edits: Sequence[Edit]) -> list[str]:
+    return [f"{step.name}: MTU {step.before} -> {step.after}" for step in steps] + [f"write {edit.path}" for edit in edits]
 
 
 def _live_diff(steps: Sequence[_mtu_plan.Step]) -> list[dict[str, str]]:

@@ -28,6 +28,7 @@ def run(params: Mapping[str, Any], check_mode: bool, wants_diff: bool, root: str
     former = [path for path in params["former_files"] if _exists(root, path) and path not in there]
     result: dict[str, Any] = {
         "changed": bool(plan.live_changes or there or plan.content != (state.content or b"") or raised.daemons or raised.drop_ins),
+        "actions": _actions(plan, file, state.content, there, raised),
         "values": [vars(setting) for setting in plan.settings],
         "absent": plan.absent,
         "former_files": former,
@@ -53,6 +54,15 @@ def _file_problems(file: str, remove: list[str]) -> list[str]:
     if file in remove:
         found.append(f"remove_files names {file}, the file that is to be written")
     return found
+
+
+def _actions(plan: _sysctl_plan.Plan, file: str, content: bytes | None, there: list[str], raised: _open_files.Plan) -> list[str]:
+    found = [f"{setting.name} {setting.before} -> {setting.after}" for setting in plan.live_changes]
+    if plan.content != (content or b""):
+        found.append(f"{'write' if plan.content else 'remove'} {file}")
+    found += [f"put away {path}" for path in there]
+    found += [f"{daemon.unit}, process {daemon.pid}: open files {daemon.hard} -> {raised.raise_to}" for daemon in raised.daemons]
+    return found + [f"{'write' if text else 'remove'} {_open_files.drop_in(unit)}" for unit, text in raised.drop_ins.items()]
 
 
 def _warnings(former: list[str], left_behind: list[str]) -> list[str]:

@@ -79,7 +79,7 @@ options:
     type: path
     default: /etc/udev/rules.d/99-slipway-block-queues.rules
 attributes:
-  check_mode: {support: full, description: The same plan, nothing written.}
+  check_mode: {support: full, description: "The same plan, nothing written."}
   diff_mode: {support: full, description: Shows the queues and the rule file.}
 author:
   - The slipway authors (@slipway-mlops)
@@ -96,6 +96,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+actions:
+  description: What was done, or in check mode would be, one phrase each.
+  returned: success
+  type: list
+  elements: str
+  sample: ["sdb: scheduler none -> mq-deadline", write /etc/udev/rules.d/99-slipway-block-queues.rules]
 disks:
   description: Each disk with its class and its settings before and after.
   returned: success

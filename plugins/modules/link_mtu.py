@@ -121,6 +121,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+actions:
+  description: What was done, or in check mode would be, one phrase each.
+  returned: steps change, confirm and undo
+  type: list
+  elements: str
+  sample: ["bond0: MTU 1500 -> 9000", write /etc/netplan/99-slipway-mtu.yaml]
 links:
   description: Each link that is asked for or has an address, with its MTU before and after, and the manager that keeps it.
   returned: step change

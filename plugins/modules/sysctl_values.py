@@ -11,7 +11,7 @@ description:
   - Sets a whole list of kernel settings (sysctls) at once. Each is written to the kernel, read back, and kept by one file that belongs to this module.
   - A setting is exact, a floor (never lowered where the host has more) or a ceiling. Its value is given, or computed from the machine's memory or
     from the speed of its fastest network link.
-  - Every file that is applied at boot is read, in the order of C(sysctl.d(5)). A later file that would undo a setting is an error that names its line.
+  - Every file that is applied at boot is read, in the order of sysctl.d(5). A later file that would undo a setting is an error that names its line.
   - Either all settings are made or none. When the kernel does not take one, the others get their old value back and the file stays as it is.
   - A container refuses keys that are not its own, since they would change the machine below it.
   - Spawns no process.
@@ -108,6 +108,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+actions:
+  description: What was done, or in check mode would be, one phrase each.
+  returned: success
+  type: list
+  elements: str
+  sample: ["net.core.somaxconn 4096 -> 100000", write /etc/sysctl.d/99-zz-slipway.conf]
 values:
   description: Each setting with the kernel's value before and after, and the value that the file keeps for the next boot.
   returned: success

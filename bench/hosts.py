@@ -1,0 +1,160 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The four host roles on ssh hosts that need no change, against the same settings by ansible.posix and community.general tasks.
+
+`lab/lab hosts 30` makes the hosts. Each has two disks as XFS, mounted by UUID, their queues set, twelve kernel settings, and the MTU of one link; both
+sides are converged first, and a run in which anything changes is an error. Peers are written as their users write them: loops over modules, facts off, the
+same pipelining, forks and ansible-core. Runs alternate, so that a busy machine is busy for both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from results import Bench
+
+ROOT = Path(__file__).resolve().parent.parent
+INVENTORY = ROOT / ".lab" / "hosts.yml"
+OURS, PEERS = Path(sys.executable).parent / "ansible-playbook", ROOT / "bench" / ".venv" / "bin" / "ansible-playbook"
+ASKED = {10: 8.0}  # hosts -> the ratio that the issue asks for
+
+DISKS = [{"device": f"/dev/disk/by-id/slipway-lab-{{{{ inventory_hostname }}}}-disk{number}", "path": f"/ais/disk{number}"} for number in (0, 1)]
+OPTIONS = "noatime,nodiratime,logbufs=8,logbsize=256k,largeio,inode64,swalloc,allocsize=131072k,nofail"
+QUEUE = {"scheduler": "mq-deadline", "read_ahead_kb": 1024, "nr_requests": 256, "rq_affinity": 2}
+SYSCTL = {
+    "net.core.somaxconn": "100000",
+    "net.ipv4.tcp_max_syn_backlog": "100000",
+    "net.ipv4.ip_local_port_range": "2048 65535",
+    "net.ipv4.tcp_tw_reuse": "1",
+    "net.ipv4.tcp_max_tw_buckets": "1440000",
+    "net.ipv4.tcp_rmem": "4096 262144 134217728",
+    "net.ipv4.tcp_wmem": "4096 16384 134217728",
+    "net.ipv4.tcp_slow_start_after_idle": "0",
+    "net.ipv4.tcp_mtu_probing": "2",
+    "net.ipv4.tcp_rfc1337": "1",
+    "net.ipv4.ip_forward": "1",
+    "net.ipv4.tcp_fin_timeout": "30",
+}
+VARIABLES = {
+    "ais_datafs_disks": DISKS,
+    "ais_datafs_options": OPTIONS.split(","),
+    "host_io_scheduler_rotational": QUEUE,
+    "host_io_scheduler_ssd": QUEUE,
+    "host_sysctl_values": [{"name": name, "value": value} for name, value in SYSCTL.items()],
+    "host_sysctl_open_files": 0,
+    "host_mtu_links": [{"name": "eth0", "mtu": 1500}],
+    "host_mtu_is_persistent": False,
+}
+ROLES = ("ais_datafs", "host_io_scheduler", "host_sysctl", "host_mtu")
+RULE = 'KERNEL=="loop*", ATTR{loop/backing_file}=="*{{ inventory_hostname }}*", ATTR{queue/%s}="%s"'
+LIVE = "cd /sys/block/$(basename $(readlink -f {{ item.device }}))/queue\n" + "".join(
+    f"[ \"$(sed 's/.*\\[\\(.*\\)\\].*/\\1/' {name})\" = {value} ] || {{ echo {value} > {name}; echo changed; }}\n" for name, value in QUEUE.items()
+)
+
+
+def ours() -> list[dict[str, Any]]:
+    return [{"hosts": "all", "gather_facts": False, "vars": VARIABLES, "roles": [f"slipway.mlops.{role}" for role in ROLES]}]
+
+
+def peers() -> list[dict[str, Any]]:
+    mount = {"path": "{{ item.item.path }}", "src": "UUID={{ item.stdout }}", "fstype": "xfs", "opts": "{{ fstab_options }}", "state": "mounted"}
+    rules = {"content": "".join(RULE % setting + "\n" for setting in QUEUE.items()), "dest": "/etc/udev/rules.d/60-peer.rules", "mode": "0644"}
+    kernel = {"name": "{{ item.key }}", "value": "{{ item.value }}", "sysctl_set": True, "sysctl_file": "/etc/sysctl.d/90-peer.conf", "reload": False}
+    mtu = 'test "$(cat /sys/class/net/eth0/mtu)" = 1500 || { ip link set eth0 mtu 1500; echo changed; }'
+    tasks = [
+        {"name": "XFS", "community.general.filesystem": {"dev": "{{ item.device }}", "fstype": "xfs"}, "loop": DISKS},
+        {"name": "UUIDs", "ansible.builtin.command": "blkid -s UUID -o value {{ item.device }}", "loop": DISKS, "register": "uuids", "changed_when": False},
+        {"name": "Mounts", "ansible.posix.mount": mount, "loop": "{{ uuids.results }}"},
+        {"name": "Folders", "ansible.builtin.file": {"path": "{{ item.path }}", "state": "directory", "owner": "root"}, "loop": DISKS},
+        {"name": "Rules", "ansible.builtin.copy": rules},
+        {"name": "Queues", "ansible.builtin.shell": LIVE, "loop": DISKS, "register": "queues", "changed_when": "'changed' in queues.stdout"},
+        {"name": "Kernel", "ansible.posix.sysctl": kernel, "loop": "{{ settings | dict2items }}"},
+        {"name": "MTU", "ansible.builtin.shell": mtu, "register": "mtu", "changed_when": "'changed' in mtu.stdout"},
+    ]
+    return [{"hosts": "all", "gather_facts": False, "vars": {"settings": SYSCTL, "fstab_options": options_in_fstab()}, "tasks": tasks}]
+
+
+def options_in_fstab() -> str:
+    """The options as our role wrote them on a host, so that both sides want the same line."""
+    shown = ad_hoc("awk '$2 == \"/ais/disk0\" {print \"options=\" $4}' /etc/fstab")
+    found = re.search(r"options=(\S+)", shown)
+    if not found:
+        raise SystemExit("no line for /ais/disk0 in the fstab of the first host:\n" + shown)
+    return found.group(1)
+
+
+def ad_hoc(command: str) -> str:
+    argv = [str(OURS.parent / "ansible"), "-i", str(INVENTORY), hosts(1)[0], "-m", "ansible.builtin.shell", "-a", command]
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+
+
+def hosts(count: int) -> list[str]:
+    """The last `count` hosts of the lab: the first ones are those that tests use."""
+    names = list(yaml.safe_load(INVENTORY.read_text())["all"]["hosts"]) if INVENTORY.exists() else []
+    if len(names) < count:
+        raise SystemExit(f"the lab has {len(names)} ssh hosts; `lab/lab hosts {count}` makes {count}")
+    return names[-count:]
+
+
+def run(program: Path, book: Path, names: list[str], must_be_unchanged: bool) -> tuple[float, float]:
+    """Wall and controller CPU seconds of one whole ansible-playbook run."""
+    argv = [str(program), "-i", str(INVENTORY), "--limit", ",".join(names), str(book)]
+    before, began = children(), time.monotonic()
+    done = subprocess.run(argv, cwd=ROOT, env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}, capture_output=True, text=True, check=False)
+    wall, spent = time.monotonic() - began, children() - before
+    changed = set(re.findall(r"^(\S+) +: ok=\d+ +changed=[1-9]", done.stdout, re.MULTILINE))
+    if done.returncode or (must_be_unchanged and changed):
+        raise SystemExit(f"{book.name}: rc {done.returncode}, changed on {sorted(changed)}\n{done.stdout[-4000:]}{done.stderr[-1000:]}")
+    return wall, spent
+
+
+def children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--hosts", default="1,10,30", help="numbers of hosts, comma separated")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each side per number of hosts")
+    options = parser.parse_args()
+    counts = [int(count) for count in options.hosts.split(",")]
+    every = hosts(max(counts))
+    bench = Bench("hosts", "Four host roles, nothing to change", f"python bench/hosts.py --hosts {options.hosts} --runs {options.runs}")
+    with tempfile.TemporaryDirectory() as folder:
+        books = {OURS: Path(folder, "ours.yml"), PEERS: Path(folder, "peers.yml")}
+        books[OURS].write_text(json.dumps(ours()))
+        run(OURS, books[OURS], every, must_be_unchanged=False)
+        books[PEERS].write_text(json.dumps(peers()))
+        run(PEERS, books[PEERS], every, must_be_unchanged=False)
+        for count in counts:
+            names = hosts(count)
+            samples: dict[Path, list[tuple[float, float]]] = {OURS: [], PEERS: []}
+            for _number in range(options.runs):
+                for program, book in books.items():
+                    samples[program].append(run(program, book, names, must_be_unchanged=True))
+            case = f"{count} host{'s' if count > 1 else ''}"
+            titles = {OURS: "slipway.mlops", PEERS: "ansible.posix, community.general"}
+            rows = {program: bench.add(case, title, [wall for wall, _cpu in samples[program]]) for program, title in titles.items()}
+            for program, row in rows.items():
+                bench.add(case, row.contender + ", controller CPU", [cpu for _wall, cpu in samples[program]])
+            ratio = bench.ratio(f"wall, {case}", rows[OURS].median, rows[PEERS].median, ASKED.get(count))
+            print(f"{case}: ours {rows[OURS].median:.1f} s, peers {rows[PEERS].median:.1f} s, {ratio.measured:.1f} times")
+    modules = 5 * len(DISKS) + len(SYSCTL) + 2
+    bench.notes.append(f"Module runs per host: ours {len(ROLES)}, peers {modules}. The hosts are containers on the controller's own cores.")
+    bench.write()
+
+
+if __name__ == "__main__":
+    main()
