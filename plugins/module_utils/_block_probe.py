@@ -414,7 +414,7 @@ def printable(value: str) -> str:
 
 def _mountinfo(content: str) -> Iterator[Mount]:
     for line in content.splitlines():
-        head, _, tail = line.partition(" - ")
+        head, _dash, tail = line.partition(" - ")
         left, right = head.split(" "), tail.split(" ")
         if len(left) >= 6 and len(right) >= 3:
             options = tuple(dict.fromkeys(left[5].split(",") + right[2].split(",")))

@@ -152,14 +152,14 @@ def _ending(code: int) -> str:
 
 def _clear(step: Step) -> None:
     """Zero what would keep mkfs from running without force. The device is ours alone meanwhile, and must still hold what the plan saw."""
-    assert step.device is not None  # noqa: S101  (a step with mkfs has one)
-    path = step.device.path
+    device = _device(step)
+    path = device.path
     try:
         handle = os.open(path, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)
     except OSError as error:
         raise Failed(f"{path} cannot be opened for us alone: {error.strerror}; not touched") from None
     try:
-        now = _block_probe.Host().content(step.device)
+        now = _block_probe.Host().content(device)
         if now.digest != step.digest:
             raise Failed(f"the content of {path} changed while we looked; not touched")
         # First our mark, so that an erasure that is interrupted here is known by it; mkfs leaves its place alone or writes over it.
@@ -185,13 +185,18 @@ def _write(handle: int, offset: int, data: bytes) -> None:
         data, offset = data[written:], offset + written
 
 
+def _device(step: Step) -> _block_probe.Device:
+    if step.device is None:
+        raise Failed("has no device")  # the plan gives no such step
+    return step.device
+
+
 def _uuid_bytes(text: str) -> bytes:
     return bytes.fromhex(text.replace("-", ""))
 
 
 def _verify_made(step: Step) -> None:
-    assert step.device is not None  # noqa: S101  (a step with mkfs has one)
-    handle = os.open(step.device.path, os.O_RDONLY | os.O_CLOEXEC)
+    handle = os.open(_device(step).path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
         found = _xfs_superblock.parse(os.pread(handle, _xfs_superblock.BYTES, 0))
@@ -229,13 +234,12 @@ def _guard(step: Step, outcome: Outcome) -> None:
 
 
 def _mount(step: Step) -> None:
-    assert step.device is not None  # noqa: S101  (a step with mount has one)
-    path = step.disk.path
+    path, device = step.disk.path, _device(step)
     options = ",".join(for_mount(step.disk.options)) or "defaults"
-    _run("mount", "-t", "xfs", "-o", options, step.device.path, path)
+    _run("mount", "-t", "xfs", "-o", options, device.path, path)
     mount = _block_probe.Host().mounted_on(path)
-    if mount is None or mount.number != step.device.number:
-        raise Failed(f"mount ended well, but {step.device.path} is not on {path}")
+    if mount is None or mount.number != device.number:
+        raise Failed(f"mount ended well, but {device.path} is not on {path}")
     if step.must_be_empty:
         root = _xfs_observe.root_of(path)
         if root is None or not root.empty:
@@ -244,9 +248,8 @@ def _mount(step: Step) -> None:
 
 
 def _remount(step: Step) -> None:
-    assert step.device is not None  # noqa: S101  (a step with remount has one)
     # Device and directory together: mount(8) takes nothing from fstab then.
-    _run("mount", "-o", "remount," + ",".join(step.remount), step.device.path, step.disk.path)
+    _run("mount", "-o", "remount," + ",".join(step.remount), _device(step).path, step.disk.path)
 
 
 def _grow(step: Step) -> None:

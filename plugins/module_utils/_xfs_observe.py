@@ -108,7 +108,7 @@ def mount_point(path: str, under_mount: bool) -> Point:
     entries: tuple[str, ...] = ()
     if not under_mount and stat.S_ISDIR(found.st_mode):
         with contextlib.suppress(OSError), os.scandir(path) as scan:
-            entries = tuple(entry.name for entry, _ in zip(scan, range(4)))
+            entries = tuple(entry.name for entry, _count in zip(scan, range(4)))
     immutable = None
     with contextlib.suppress(OSError), directory_below(path) as handle:
         immutable = bool(_flags(handle) & _IMMUTABLE)

@@ -80,7 +80,7 @@ def problems(options: Sequence[str], kernel: tuple[int, int]) -> list[str]:
     found = []
     seen: dict[str, str] = {}
     for number, option in enumerate(options, 1):
-        name, _, value = option.partition("=")
+        name, _equals, value = option.partition("=")
         if not option:
             found.append(f"item {number} is empty")
         elif re.search(r"[\s\"'#\\,]", option):

@@ -17,6 +17,7 @@ from ansible_collections.slipway.mlops.plugins.module_utils import _block_signat
 from ansible_collections.slipway.mlops.plugins.module_utils._block_probe import Device, Mount, human, plain_wwn
 from ansible_collections.slipway.mlops.plugins.module_utils._block_signatures import Content
 from ansible_collections.slipway.mlops.plugins.module_utils._xfs_journal import MADE, MAKING, Journal, Made
+from ansible_collections.slipway.mlops.plugins.module_utils._xfs_superblock import Superblock
 
 MOUNTED, UNMOUNTED, ABSENT = "mounted", "unmounted", "absent"
 
@@ -285,6 +286,25 @@ class Step:
         )
         return [word for needed, word in words if needed]
 
+    def __str__(self) -> str:
+        """What happens, as a sentence for plans and reports."""
+        device = self.device or self.disk.device
+        words = (
+            (self.unmount, f"unmount {self.disk.path}"),
+            (bool(self.erased), f"erase {device} with all that it holds ({self.was})"),
+            (bool(self.mkfs), f"format {self.disk.device} as XFS" + (f" ({human(self.device.size)})" if self.device else "")),
+            (self.fstab, "declare it in fstab" if self.disk.state == MOUNTED else "remove it from fstab"),
+            (self.guard, "make the mount point immutable"),
+            (self.remove_point, f"remove the mount point {self.disk.path}"),
+            (self.mount, f"mount it on {self.disk.path}"),
+            (bool(self.remount), f"remount {self.disk.path} with {','.join(self.remount)}"),
+            (self.grow, f"grow the filesystem on {self.disk.path} to its device"),
+            (self.root, f"set owner and mode of {self.disk.path}"),
+        )
+        does = [word for needed, word in words if needed]
+        subject = [] if self.mkfs or self.unmount or self.remount or self.grow else [f"{self.disk.device}:"]
+        return " ".join([*subject, ", ".join(does)])
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -303,7 +323,7 @@ class Plan:
         content = self.facts.fstab
         for step in self.steps:
             if step.fstab and step.disk.index not in broken:
-                content, _ = _fstab_with(content, step.disk, step, self.facts)
+                content = _fstab_with(content, step.disk, step, self.facts)[0]
         return content
 
 
@@ -361,7 +381,7 @@ def _gone(disk: Disk, sight: Seen, facts: Facts, settings: Settings) -> tuple[St
     ours_by_line = any(_ours(line, disk, facts) for line in _fstab.lines(facts.fstab) if line.entry.path == disk.path)
     problems = []
     if sight.on_path and not sight.settled and not (sight.device is None and ours_by_line):
-        problems.append(_wrong_mount(disk, sight))
+        problems.append(_wrong_mount(disk, sight.on_path))
     remove_point = disk.state == ABSENT and sight.point.directory and not (sight.point.entries and not sight.on_path)
     return replace(step, unmount=sight.on_path is not None, remove_point=remove_point), problems
 
@@ -372,17 +392,18 @@ def _mounted(disk: Disk, sight: Seen, facts: Facts, settings: Settings) -> tuple
         return Step(disk, None, was="missing"), [sight.trouble]
     step = Step(disk, device, was=_was(sight), guard=sight.point.immutable is False or not sight.point.exists)
     problems = _size_problems(disk, device) + _point_problems(disk, sight)
-    if sight.settled:
-        step, found = _keep_mounted(step, sight, facts, settings)
+    if sight.on_path and not sight.settled:
+        return step, [*problems, _wrong_mount(disk, sight.on_path)]
+    if sight.on_path:
+        step, found = _keep_mounted(step, sight, sight.on_path, facts, settings)
     else:
-        step, found = _bring_up(step, sight, facts, settings)
+        step, found = _bring_up(step, sight, device, facts, settings)
     return step, problems + found
 
 
-def _keep_mounted(step: Step, sight: Seen, facts: Facts, settings: Settings) -> tuple[Step, list[str]]:
+def _keep_mounted(step: Step, sight: Seen, mount: Mount, facts: Facts, settings: Settings) -> tuple[Step, list[str]]:
     """The device is mounted on its path already."""
-    disk, mount, live, root = step.disk, sight.on_path, sight.geometry, sight.root
-    assert mount is not None  # noqa: S101  (settled)
+    disk, live, root = step.disk, sight.geometry, sight.root
     if mount.filesystem != "xfs":
         return step, [f"is mounted on {disk.path} as {mount.filesystem}, not XFS"]
     if live is None or root is None:
@@ -398,14 +419,12 @@ def _keep_mounted(step: Step, sight: Seen, facts: Facts, settings: Settings) -> 
     return replace(step, remount=remount, pending=later + room, grow=grow, root=_root_differs(root, settings)), []
 
 
-def _bring_up(step: Step, sight: Seen, facts: Facts, settings: Settings) -> tuple[Step, list[str]]:
+def _bring_up(step: Step, sight: Seen, device: Device, facts: Facts, settings: Settings) -> tuple[Step, list[str]]:
     """The device is not mounted on its path: find out what it holds, and whether it may be mounted or made."""
-    disk, device, content = step.disk, sight.device, sight.content
-    if sight.on_path:
-        return step, [_wrong_mount(disk, sight)]
+    disk, content = step.disk, sight.content
     uses = [*sight.uses, *(f"is mounted in {place}" for place in sight.elsewhere), *([sight.claim] if sight.claim and not sight.uses else [])]
     problems = [", ".join(uses[:4]) + (f" and {len(uses) - 4} more" if len(uses) > 4 else "") + "; never touched while in use"] if uses else []
-    if device is None or content is None or problems:
+    if content is None or problems:
         return step, problems or ["was not examined"]
     if device.size == 0:
         return step, ["has no size (no medium?)"]
@@ -420,19 +439,20 @@ def _bring_up(step: Step, sight: Seen, facts: Facts, settings: Settings) -> tupl
         return step, [f"bears the same serial and WWN as {others}: two paths to one disk, or copies of a virtual one; give the multipath device"]
     found = content.xfs
     if found and not found.in_progress and not found.problem and not _unfinished(disk, device, content, facts.journal):
-        return _mount_existing(step, sight, content, facts, settings)
-    return _make(step, sight, content, facts, settings)
+        return _mount_existing(step, sight, device, content, found, facts, settings)
+    return _make(step, sight, device, content, facts, settings)
 
 
-def _mount_existing(step: Step, sight: Seen, content: Content, facts: Facts, settings: Settings) -> tuple[Step, list[str]]:
+def _mount_existing(
+    step: Step, sight: Seen, device: Device, content: Content, found: Superblock, facts: Facts, settings: Settings
+) -> tuple[Step, list[str]]:
     """A whole XFS is there: ours, adopted, empty, erased or refused."""
-    disk, device, found = step.disk, step.device, content.xfs
-    assert found is not None and device is not None  # noqa: S101  (the caller looked)
+    disk = step.disk
     step = replace(step, uuid=found.uuid)
     edge = 128 << 10
     others = [s for s in content.signatures if s.name != "XFS" and (s.offset < edge or s.offset >= device.size - edge)]
-    if _erase_fits(step, sight, content):
-        return _make(step, sight, content, facts, settings)
+    if _erase_fits(disk, device, content):
+        return _make(step, sight, device, content, facts, settings)
     if others:
         return step, [f"cannot be classified ({len(others) + 1} signatures: {content.describe()}){_way_out(sight, content)}"]
     if disk.adopt and disk.adopt != found.uuid:
@@ -448,10 +468,9 @@ def _mount_existing(step: Step, sight: Seen, content: Content, facts: Facts, set
     return replace(step, mount=True, must_be_empty=not known, grow=grow, root=_root_wanted(settings), pending=room), []
 
 
-def _make(step: Step, sight: Seen, content: Content, facts: Facts, settings: Settings) -> tuple[Step, list[str]]:
+def _make(step: Step, sight: Seen, device: Device, content: Content, facts: Facts, settings: Settings) -> tuple[Step, list[str]]:
     """Make a filesystem: on what is blank, on what an interrupted mkfs of ours left, or on what the inventory gives up."""
-    disk, device = step.disk, step.device
-    assert device is not None  # noqa: S101  (the caller looked)
+    disk = step.disk
     problems = []
     if disk.adopt:
         problems.append(f"adopt names {disk.adopt}, but the device holds {content.describe()}; without adopt a new filesystem would be made")
@@ -473,7 +492,7 @@ def _make(step: Step, sight: Seen, content: Content, facts: Facts, settings: Set
             end = ", ".join(tools)
             member = "a member of something larger, whose other parts may live on; never erased from here, end the membership with " + end
             return step, [*problems, f"holds {content.describe()}: {member}"]
-        if not _erase_fits(step, sight, content):
+        if not _erase_fits(disk, device, content):
             return step, [*problems, f"holds {content.describe()}{_parts(sight)}{_way_out(sight, content)}"]
         uuid, clear, erased = new_uuid(facts.machine, device, content.fingerprint, facts.journal), _to_clear(device, content), content.fingerprint
         held = tuple(map(str, content.signatures))
@@ -543,9 +562,9 @@ def _to_clear(device: Device, content: Content) -> tuple[tuple[int, int], ...]:
     return tuple(regions)
 
 
-def _erase_fits(step: Step, sight: Seen, content: Content) -> bool:
-    erase, device = step.disk.erase, step.device
-    if erase is None or device is None or erase[1] != content.fingerprint:
+def _erase_fits(disk: Disk, device: Device, content: Content) -> bool:
+    erase = disk.erase
+    if erase is None or erase[1] != content.fingerprint:
         return False
     named = plain_wwn(erase[0])
     return bool(named) and (erase[0] in (device.identity, device.serial) or named == plain_wwn(device.wwn))
@@ -572,9 +591,7 @@ def _parts(sight: Seen) -> str:
     return " [{}]".format("; ".join(sight.parts)) if sight.parts else ""
 
 
-def _wrong_mount(disk: Disk, sight: Seen) -> str:
-    mount = sight.on_path
-    assert mount is not None  # noqa: S101  (the callers looked)
+def _wrong_mount(disk: Disk, mount: Mount) -> str:
     return f"on {disk.path} is mounted {mount.source} ({mount.filesystem}, {mount.number}), not this device; unmount that first"
 
 

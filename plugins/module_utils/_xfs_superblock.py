@@ -103,7 +103,7 @@ def crc32c(data: bytes) -> int:
     """CRC-32C (Castagnoli)."""
     if not _TABLE:
         for value in range(256):
-            for _ in range(8):
+            for _bit in range(8):
                 value = (value >> 1) ^ (0x82F63B78 if value & 1 else 0)
             _TABLE.append(value)
     value = 0xFFFFFFFF

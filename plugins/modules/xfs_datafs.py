@@ -158,6 +158,12 @@ disks:
       mounted: true
       options: [rw, noatime, nodiratime]
       pending: []
+actions:
+  description: What was done, or in check mode would be, one sentence for each disk.
+  returned: when the arguments are valid
+  type: list
+  elements: str
+  sample: ["format /dev/disk/by-id/nvme-SAMSUNG_MZQL27T6HBLA_S6CKNE0T100001 as XFS (7.682 TB), declare it in fstab, mount it on /ais/disk0"]
 erased:
   description: Kernel names of the disks that were, or in check mode would be, erased.
   returned: when the arguments are valid
@@ -217,7 +223,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    result = {"changed": False, "disks": [], "erased": []}
+    result = {"changed": False, "actions": [], "disks": [], "erased": []}
 
     def fail(message: str) -> None:
         module.fail_json(msg=message, seconds=round(time.monotonic() - started, 3), **result)
@@ -246,7 +252,7 @@ def main() -> None:
                 outcome = _xfs_apply.apply(plan, settings, lock)
             for warning in outcome.warnings:
                 module.warn(warning)
-            seen, facts, _ = _planned(disks, settings)
+            seen, facts, _rest = _planned(disks, settings)
             result.update(_report(plan, seen, module, fstab=(before, facts.fstab)))
             if outcome.failed:
                 fail("{} of {} disks failed:\n- {}".format(len(outcome.broken), len(disks), "\n- ".join(outcome.failed)))
@@ -289,7 +295,12 @@ def _report(plan, seen, module, fstab=None):
                 "pending": list(step.pending),
             }
         )
-    result = {"changed": plan.changed and not plan.problems, "disks": rows, "erased": [step.device.name for step in plan.steps if step.erased and step.device]}
+    result = {
+        "changed": plan.changed and not plan.problems,
+        "actions": [] if plan.problems else [str(step) for step in plan.steps if step.actions],
+        "disks": rows,
+        "erased": [step.device.name for step in plan.steps if step.erased and step.device],
+    }
     if module._diff:
         before, after = fstab or (_files.read(_xfs_observe.FSTAB) or b"", plan.fstab)
         result["diff"] = [_files.diff(_xfs_observe.FSTAB, before, after)] if before != after else []

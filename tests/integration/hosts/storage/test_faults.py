@@ -172,7 +172,7 @@ def test_two_runs_at_once_do_the_work_once(host: Sandbox) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(lambda _: host.datafs(*disks, prefix=slow), range(2)))
+        results = list(pool.map(lambda _number: host.datafs(*disks, prefix=slow), range(2)))
     assert sorted(result["changed"] for result in results) == [False, True], results
     assert count.read_text() == "x\nx\n"
 

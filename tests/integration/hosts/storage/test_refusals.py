@@ -216,9 +216,9 @@ def test_the_system_disk_and_other_impossible_devices(host: Sandbox) -> None:
         (read_only, "is read-only; holds nothing"),
         (tiny, "mkfs.xfs makes nothing below 300 MiB"),
     ]
-    message = host.refused(*({"device": device, "path": f"/srv/{number}"} for number, (device, _) in enumerate(names)))
+    message = host.refused(*({"device": device, "path": f"/srv/{number}"} for number, (device, _words) in enumerate(names)))
     assert message.startswith(f"{len(names)} problems; nothing was touched on this host:")
-    for number, (_, words) in enumerate(names):
+    for number, (_device, words) in enumerate(names):
         assert re.search(rf"- disks\[{number}\] .*{words}", message), (words, message)
 
 

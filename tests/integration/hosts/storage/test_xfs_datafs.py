@@ -90,7 +90,7 @@ def test_nothing_to_do_spawns_nothing_reads_no_disk_and_is_quick(host: Sandbox, 
     assert len(re.findall(r"execve\(", calls)) == 1, "python itself"
     assert not re.search(r"\b(v?fork|clone3?)\(", calls)
     assert not [line for line in calls.splitlines() if '"/dev/loop' in line]
-    best = min(host.datafs(*disks)["seconds"] for _ in range(5))
+    best = min(host.datafs(*disks)["seconds"] for _run in range(5))
     assert best < 0.05
 
 
