@@ -187,7 +187,7 @@ def _write(cluster: Cluster, lease: Object, holder: str, notes: dict[str, str]) 
     cluster.patch(
         LEASE,
         [
-            {"op": "test", "path": "/metadata/resourceVersion", "value": lease["metadata"]["resourceVersion"]},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": lease["metadata"]["resourceVersion"]},
             {"op": "add", "path": "/metadata/annotations", "value": notes},
             {"op": "add", "path": "/spec", "value": _spec(holder)},
         ],

@@ -89,7 +89,7 @@ def _planned_config_map(cluster: Cluster, wanted: Sequence[str], present: bool) 
 
 
 def _replace(cluster: Cluster, config_map: Object, document: str) -> None:
-    guard = {"op": "test", "path": "/metadata/resourceVersion", "value": config_map["metadata"]["resourceVersion"]}
+    guard = {"op": "replace", "path": "/metadata/resourceVersion", "value": config_map["metadata"]["resourceVersion"]}
     cluster.patch(CONFIG_MAP, [guard, {"op": "replace", "path": "/data/kubelet", "value": document}], _MANAGER)
 
 

@@ -164,12 +164,8 @@ def test_what_cannot_be_read_is_refused_with_its_place(text: str, line: int, col
 
 
 def test_text_inside_of_other_values_is_not_taken_for_keys() -> None:
-    text = (
-        HEAD
-        + 'note: |\n  x\n  allowedUnsafeSysctls: [no]\nmore:\n  deep: >-\n    {"\n    \'\n  quote: "a\nallowedUnsafeSysctls: [neither]\nb"\n'
-        + KEY
-        + ": [a.b]\n"
-    )
+    block = "note: |\n  x\n  allowedUnsafeSysctls: [no]\nmore:\n  deep: >-\n    {\"\n    '\n"
+    text = HEAD + block + KEY + ": [a.b]\n"
     assert read_list(text, KEY) == ["a.b"]
 
 
