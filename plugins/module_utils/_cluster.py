@@ -125,7 +125,14 @@ class HttpCluster:
         return _json(response, f"get {ref}")
 
     def list(
-        self, api_version: str, kind: str, namespace: str = "", labels: str = "", fields: str = "", metadata_only: bool = False
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str = "",
+        labels: str = "",
+        fields: str = "",
+        metadata_only: bool = False,
+        trim: Callable[[Object], None] | None = None,
     ) -> Listing:
         path = self._path(api_version, kind, namespace)
         query = {"limit": str(PAGE), "labelSelector": labels, "fieldSelector": fields}
@@ -139,6 +146,8 @@ class HttpCluster:
             page = _json(response, what)
             for item in page.get("items") or []:
                 item["apiVersion"], item["kind"] = api_version, kind
+                if trim is not None:
+                    trim(item)
                 items.append(item)
             metadata = page.get("metadata") or {}
             if not metadata.get("continue"):

@@ -238,11 +238,19 @@ class Cluster(Protocol):
         ...
 
     def list(
-        self, api_version: str, kind: str, namespace: str = "", labels: str = "", fields: str = "", metadata_only: bool = False
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str = "",
+        labels: str = "",
+        fields: str = "",
+        metadata_only: bool = False,
+        trim: Callable[[Object], None] | None = None,
     ) -> Listing:
         """All objects of a kind, page by page; namespace "" means all of them. `labels` and `fields` are selectors.
 
-        With `metadata_only` items have apiVersion, kind and metadata alone (no spec, no Secret's data crosses the wire).
+        With `metadata_only` items have apiVersion, kind and metadata alone (no spec, no Secret's data crosses the wire). `trim` takes
+        out of each item what nobody needs as its page arrives, so that thousands of nodes are never in memory as a whole.
         """
         ...
 

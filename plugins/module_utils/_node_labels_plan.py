@@ -208,6 +208,18 @@ def _is_address(text: str) -> bool:
 # ---- reading nodes ------------------------------------------------------------------------------------------------------------------
 
 
+def trim(live: Object) -> None:
+    """Leave of a node what `read_node` reads; whole nodes of a large cluster are hundreds of megabytes."""
+    metadata, spec, status = live["metadata"], live.pop("spec", {}), live.pop("status", {})
+    live["spec"] = {"taints": spec.get("taints") or []}
+    live["status"] = {"addresses": status.get("addresses") or []}
+    metadata["managedFields"] = [
+        {"manager": entry.get("manager"), "fieldsV1": {"f:metadata": entry["fieldsV1"]["f:metadata"]}}
+        for entry in metadata.get("managedFields") or []
+        if "f:metadata" in (entry.get("fieldsV1") or {})
+    ]
+
+
 def read_node(live: Object, whole: bool) -> Node:
     """The part of a node that this module needs."""
     metadata = live["metadata"]

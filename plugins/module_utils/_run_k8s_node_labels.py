@@ -8,7 +8,22 @@ from typing import Any
 
 from ._model import Cluster, ClusterError, Conflict, Forbidden, Object, Ref, Refused, Unreachable
 from ._module import Call
-from ._node_labels_plan import LabelSet, Node, Step, Wanted, conflicts, needs_whole_nodes, plan, plan_taints, read_node, read_sets, resolve, taint_patch, views
+from ._node_labels_plan import (
+    LabelSet,
+    Node,
+    Step,
+    Wanted,
+    conflicts,
+    needs_whole_nodes,
+    plan,
+    plan_taints,
+    read_node,
+    read_sets,
+    resolve,
+    taint_patch,
+    trim,
+    views,
+)
 from ._parallel import each
 
 BATCH = 500  # nodes between two lines of progress
@@ -48,7 +63,7 @@ def run(call: Call) -> Object:
 
 def _read(cluster: Cluster, sets: list[LabelSet]) -> list[Node]:
     whole = needs_whole_nodes(sets)
-    return [read_node(item, whole) for item in cluster.list("v1", "Node", metadata_only=not whole).items]
+    return [read_node(item, whole) for item in cluster.list("v1", "Node", metadata_only=not whole, trim=trim).items]
 
 
 def _write(call: Call, steps: list[Step]) -> None:

@@ -142,7 +142,7 @@ class FakeCluster:
         return copy.deepcopy(self.objects.get(ref))
 
     def list(
-        self, api_version: str, kind: str, namespace: str = "", labels: str = "", fields: str = "", metadata_only: bool = False
+        self, api_version: str, kind: str, namespace: str = "", labels: str = "", fields: str = "", metadata_only: bool = False, trim=None
     ) -> Listing:
         self._ask("list", Source(api_version, kind, namespace))
         self._served(api_version, kind)
@@ -155,6 +155,8 @@ class FakeCluster:
             if fields and fields != "metadata.name=" + ref.name:
                 continue
             items.append(copy.deepcopy({key: live[key] for key in ("apiVersion", "kind", "metadata")} if metadata_only else live))
+            if trim is not None:
+                trim(items[-1])
         return Listing(items, str(self._version))
 
     def follow(self, sources: Mapping[Source, str], seconds: float) -> Iterator[Event]:

@@ -70,7 +70,7 @@ def test_the_ui_shows_the_run_in_a_browser(aim: Aim, logged: str) -> None:
     until("all values", lambda: complete(aim, logged), 20)
     picture = ROOT / ".ci-artifacts" / "aim-ui.png"
     with aim.forwarded(43800) as address:
-        page = f"http://{address}/runs/{logged}"
+        page = f"http://{address}/runs/{logged}/metrics"
         shown = browser.dom(page, wait_seconds=20)
         browser.screenshot(page, picture, 1400, 900, wait_seconds=20)
     assert "first-light" in shown and logged in shown
