@@ -47,6 +47,7 @@ def run(call: Call) -> Json:
             results.append(_result(step, step.live if call.check_mode else _act(server, step)))
     result: Json = {
         "changed": any(step.action != KEEP for step in steps),
+        "actions": [f"experiment {step.wanted.name} {step.action}" for step in steps if step.action != KEEP],
         "experiments": results,
         "seconds": round(call.clock.now() - started, 2),
     }

@@ -47,7 +47,8 @@ def run(call: Call) -> Json:
             call.progress(f"run {last.id} of this content has finished already; another `generation` runs it again")
             return {"changed": False, "job": "", "run": _read(server, last.id)}
         if call.check_mode:
-            return {"changed": not (last and last.status == RUNNING), "job": "", "run": {}}
+            action = "follow" if last and last.status == RUNNING else "launch"
+            return {"changed": action == "launch", "actions": [f"{action} training {params['name']}"], "job": "", "run": {}}
         launched = last if last and last.status == RUNNING else _start(call, server, experiment, identity, (last.attempt if last else 0) + 1)
         name = plan.job_name(params["name"], identity, launched.attempt)
         call.progress(f"run {launched.id} of experiment {params['experiment']}: Job {params['job']['metadata']['namespace']}/{name}")
@@ -56,7 +57,8 @@ def run(call: Call) -> Json:
     with closing(connection.connect(call)) as server:
         if params["wait"]:
             _settle(server, launched, _live(call, name))
-        return {**result, "changed": True, "job": name, "run": _read(server, launched.id)}
+        shown = _read(server, launched.id)
+        return {**result, "changed": True, "actions": [f"training {name}: run {launched.id} {shown['status']}"], "job": name, "run": shown}
 
 
 def _experiment(server: Mlflow, name: str) -> str:

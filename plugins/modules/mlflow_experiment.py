@@ -120,6 +120,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+actions:
+  description: What was, or in check mode would be, done, a sentence each.
+  returned: success
+  type: list
+  elements: str
 experiments:
   description: The experiments in the declared order.
   returned: success

@@ -190,6 +190,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+actions:
+  description: What was, or in check mode would be, done, a sentence each.
+  returned: success
+  type: list
+  elements: str
 job:
   description: Name of the Job; empty where the content had been trained before.
   returned: success
