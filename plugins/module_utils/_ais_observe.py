@@ -63,7 +63,7 @@ def look(
     if not scheme:
         scheme = next((_annotation(item, "slipway.mlops/scheme") for item in sets.values()), "") or "http"
     ais = Ais(cluster, namespace, scheme)
-    answers = ais.statuses([daemon for daemon in ordered if _runs(pods.get(daemon.pod))])
+    answers = ais.statuses([daemon for daemon in ordered if runs(pods.get(daemon.pod))])
     verdicts = _verdicts(cluster, namespace, [daemon for daemon in ordered if not isinstance(answers.get(daemon.pod), dict)], pods)
     observations = [_observation(daemon, answers.get(daemon.pod), verdicts.get(daemon.pod)) for daemon in ordered]
     wanted_paths = mountpaths or sorted({path for item in sets.values() for path in mounted_paths(item)})
@@ -89,7 +89,7 @@ def _annotation(obj: Object, key: str) -> str:
     return str((obj["metadata"].get("annotations") or {}).get(key, ""))
 
 
-def _runs(pod: Object | None) -> bool:
+def runs(pod: Object | None) -> bool:
     """Whether there is a process to ask; a pod in maintenance is not Ready and yet answers."""
     if pod is None or pod["metadata"].get("deletionTimestamp"):
         return False

@@ -14,7 +14,7 @@ from typing import Any
 
 from ._ais_api import Ais
 from ._ais_layout import PROXY, TARGET, Daemon
-from ._ais_observe import Look, daemon_of
+from ._ais_observe import Look, daemon_of, runs
 from ._ais_state import MAP_MAINTENANCE, NODE_STARTED, label
 from ._model import Cluster, ClusterError, Object, Ref
 
@@ -69,10 +69,9 @@ def _what_changed(pod: Object, stateful_set: Object) -> str:
     return " and ".join(changed) or "its pod template"
 
 
-def broken(restart: Restart, found: Look) -> bool:
-    """Whether the daemon is down anyway: its pod may be replaced at once, there is nothing to move or to interrupt."""
-    facts = next((facts for facts in found.state.daemons if facts["pod"] == restart.daemon.pod), None)
-    return facts is not None and bool(facts["absence"])
+def is_down(restart: Restart, found: Look) -> bool:
+    """Whether no daemon runs in the pod: it may be replaced at once, there is nothing to move or to interrupt."""
+    return not runs(found.pods.get(restart.daemon.pod))
 
 
 def replace(cluster: Cluster, namespace: str, pod: Object) -> None:

@@ -13,7 +13,7 @@ from ._ais_api import Ais, AisError
 from ._ais_layout import PROXY, TARGET, Daemon, Wanted, daemons, layout, live_problems, problems
 from ._ais_observe import Look, look
 from ._ais_options import DECLARATION, wanted
-from ._ais_restart import Restart, Roller, broken, outdated, replace
+from ._ais_restart import Restart, Roller, is_down, outdated, replace
 from ._ais_state import MAP_MAINTENANCE, label
 from ._model import ClusterError, Forbidden, Object, Ref, Refused
 from ._module import Call
@@ -198,7 +198,7 @@ class _Present:
     def _formed(self, found: Look, patience: float) -> Look:
         """Waits for one cluster of all daemons. A pod that is down on an old template is replaced first, it could not come up by itself."""
         for restart in outdated(found.stateful_sets, found.pods, found.state.primary):
-            if broken(restart, found) and restart.daemon.pod in found.failures:
+            if is_down(restart, found):
                 self._call.progress(f"{label(restart.daemon)} is down on an old template ({restart.reason}): its pod is replaced")
                 replace(self._call.cluster, self._wanted.namespace, found.pods[restart.daemon.pod])
                 self._did["restarts"].append(restart.facts())
