@@ -165,9 +165,17 @@ def set_pod_cidrs(lab: Lab) -> None:
             kubectl(lab, "patch", "node", name, "-p", json.dumps({"spec": {"podCIDR": nodes[name], "podCIDRs": [nodes[name]]}}))
 
 
-def apply_addons(lab: Lab) -> None:
-    """The default StorageClass."""
-    kubectl(lab, "apply", "-f", "-", stdin=(lab.sources / "manifests" / "local-path-storage.yaml").read_text())
+def apply_addons(lab: Lab, tries: int = 10) -> None:
+    """The default StorageClass. A young API server on a busy machine may need to be asked again."""
+    manifest = (lab.sources / "manifests" / "local-path-storage.yaml").read_text()
+    for left in reversed(range(tries)):
+        try:
+            kubectl(lab, "apply", "--validate=false", "-f", "-", stdin=manifest)
+            return
+        except LabError:
+            if not left:
+                raise
+            time.sleep(2)
 
 
 def fetch_kubeconfig(lab: Lab) -> bool:
@@ -179,7 +187,7 @@ def api_healthy(lab: Lab, timeout: float = 5) -> bool:
     return "ok" in run(["curl", "-sk", "--max-time", str(timeout), f"https://{lab.control_plane.address}:6443/readyz"], check=False, quiet=True).stdout
 
 
-def wait_until_ready(lab: Lab, seconds: float = 180) -> None:
+def wait_until_ready(lab: Lab, seconds: float = 300) -> None:
     """Returns when every planned node is Ready and the cluster's own pods run."""
     deadline = time.monotonic() + seconds
     while True:

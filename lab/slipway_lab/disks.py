@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 
 from slipway_lab.layout import DISKS_PER_NODE, Lab, Node
@@ -29,23 +30,24 @@ def attach(lab: Lab, node: Node) -> bool:
     return changed
 
 
-def detach(lab: Lab, prefix: str = "") -> None:
-    """Detaches this lab's loop devices (those of files that begin with `prefix`), also of files already deleted."""
+def detach(lab: Lab, host: str = "") -> None:
+    """Detaches this lab's loop devices (of one host, or all) and deletes their files; also those of files already deleted or moved."""
     for file, device in attachments(lab, with_deleted=True).items():
-        if file.name.startswith(f"{lab.name}-{prefix}"):
+        if not host or file.name.startswith(f"{lab.name}-{host}-"):
             run(["losetup", "--detach", device])
             with contextlib.suppress(FileNotFoundError):
                 file.unlink()
 
 
 def attachments(lab: Lab, with_deleted: bool = False) -> dict[Path, str]:
-    """Backing file -> loop device, of the files under this lab's state."""
+    """Backing file -> loop device, of all files that bear this lab's name."""
+    ours = re.compile(rf"{re.escape(lab.name)}-(cp|w|h)\d+-disk\d+\.img")
     found = {}
     for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
         with contextlib.suppress(OSError):
             text = backing.read_text().rstrip("\n")
             deleted = text.endswith(" (deleted)")
             path = Path(text.removesuffix(" (deleted)"))
-            if path.parent == lab.state / "disks" and (with_deleted or not deleted):
+            if ours.fullmatch(path.name) and path.parent.name == "disks" and (with_deleted or not deleted):
                 found[path] = f"/dev/{backing.parts[3]}"
     return found

@@ -30,7 +30,7 @@ def resize(lab: Lab, count: int, image: str) -> None:
 
 def _remove(lab: Lab, name: str) -> None:
     nodes.remove(lab, Node(name, "", 0, "host"))
-    disks.detach(lab, f"{name}-")
+    disks.detach(lab, name)
 
 
 def inventory_path(lab: Lab) -> Path:

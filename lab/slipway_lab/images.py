@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from slipway_lab import pins, programs, registry
@@ -20,50 +23,44 @@ from slipway_lab.layout import Lab
 from slipway_lab.node_image import debian
 from slipway_lab.progress import say, step
 
-# Which Go programs an image holds.
-_PROGRAMS = {"aisnode": "aistore", "aisloader": "aisloader"}
+_PROGRAMS = {"aisnode": "aistore", "aisloader": "aisloader"}  # image -> the Go programs it holds
+_SOURCES = {"training": "examples/training"}  # image -> its folder, where that is not images/<image>
+_BASES = {"training": "client"}  # image -> the image that it adds to
 _CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def publish_all(lab: Lab) -> None:
-    """Every image of `images/` in the registry, made where the cache lacks it."""
+    """Every image of the plan in the registry, made where the cache lacks it."""
     for name in lab.images:
-        tag = pins.IMAGES[name]
-        if registry.publish(lab, _storage(lab, name, tag)):
-            say("", f"image {registry.REGISTRY_NAME}/{name}:{tag}")
+        if registry.publish(lab, _storage(lab, name)):
+            say("", f"image {registry.REGISTRY_NAME}/{name}:{pins.IMAGES[name]}")
 
 
-def _storage(lab: Lab, name: str, tag: str) -> Path:
+def _storage(lab: Lab, name: str) -> Path:
     """A registry's storage folder that holds one image."""
-    base = debian(lab, "workload-base", pins.WORKLOAD_PACKAGES)
-    source = lab.sources.parent / "images" / name
+    source = lab.sources.parent / _SOURCES.get(name, f"images/{name}")
     built = programs.build(lab, _PROGRAMS[name]) if name in _PROGRAMS else None
+    base = _storage(lab, _BASES[name]).parent.name if name in _BASES else debian(lab, "workload-base", pins.WORKLOAD_PACKAGES)
 
     def make(work: Path) -> None:
-        with step(f"Image {name}:{tag}", lab.logs, "podman build"):
-            local = f"localhost/slipway-lab/{name}:{tag}"
+        with step(f"Image {name}:{pins.IMAGES[name]}", lab.logs, "podman build"):
             context = work / "context"
-            shutil.copytree(source, context)
+            shutil.copytree(source, context, ignore=shutil.ignore_patterns("__pycache__"))
             for file in sorted(built.iterdir()) if built else ():
                 os.link(file, context / file.name)
-            podman(
-                lab,
-                "build",
-                "--isolation=chroot",
-                "--pull-never",
-                "--network=host",
-                "--build-arg",
-                f"BASE_IMAGE={base}",
-                "--tag",
-                local,
-                *_mounts(lab, work),
-                context,
-            )
+            image = _load(lab, _BASES[name]) if name in _BASES else base
+            options = ["--isolation=chroot", "--pull-never", "--network=host", "--tag", _local(name), "--build-arg", f"BASE_IMAGE={image}"]
+            podman(lab, "build", *options, *_mounts(lab, work), context)
             shutil.rmtree(context)
-            _push(lab, local, f"{name}:{tag}", work / "storage")
-            podman(lab, "rmi", "--force", local)
+            _push(lab, name, work / "storage")
+            podman(lab, "rmi", "--force", _local(name))
 
-    return cached(lab.cache / "images" / name, digest(source, base, built.name if built else "", tag), make) / "storage"
+    return cached(lab.cache / "images" / name, digest(source, base, built.name if built else "", pins.IMAGES[name]), make) / "storage"
+
+
+def _local(name: str) -> str:
+    """The image's name in podman's store, where it is only while it is built or built upon."""
+    return f"localhost/slipway-lab/{name}:{pins.IMAGES[name]}"
 
 
 def _mounts(lab: Lab, work: Path) -> list[str]:
@@ -78,35 +75,53 @@ def _mounts(lab: Lab, work: Path) -> list[str]:
     return mounts
 
 
-def _push(lab: Lab, local: str, name: str, storage: Path) -> None:
-    """Writes an image as registry storage, by a registry that lives on the loopback address for the moment."""
+def _push(lab: Lab, name: str, storage: Path) -> None:
+    """Writes an image as registry storage."""
+    storage.mkdir()
+    with _registry_of(storage) as address:
+        options = ["--quiet", "--tls-verify=false", "--format", "oci", "--compression-format", "zstd"]
+        podman(lab, "push", *options, _local(name), f"{address}/{name}:{pins.IMAGES[name]}")
+    shutil.rmtree(storage / "docker/registry/v2/repositories" / name / "_uploads", ignore_errors=True)
+
+
+def _load(lab: Lab, name: str) -> str:
+    """Brings an image of the cache back into podman's store; its name there."""
+    with _registry_of(_storage(lab, name)) as address:
+        there = f"{address}/{name}:{pins.IMAGES[name]}"
+        podman(lab, "pull", "--quiet", "--tls-verify=false", there)
+        podman(lab, "tag", there, _local(name))
+        podman(lab, "rmi", there)
+    return _local(name)
+
+
+@contextlib.contextmanager
+def _registry_of(storage: Path) -> Iterator[str]:
+    """A registry over a storage folder, on the loopback address, for the moment."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{s.getsockname()[1]}"
-    config = storage.with_name("registry.yml")
-    storage.mkdir()
-    config.write_text(
-        json.dumps(
-            {
-                "version": "0.1",
-                "log": {"level": "warn"},
-                "storage": {"filesystem": {"rootdirectory": str(storage)}},
-                "http": {"addr": address, "secret": "unused"},
-            }
-        )
-    )
-    server = subprocess.Popen(["docker-registry", "serve", str(config)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 20
-        while not _open(address):
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise LabError(f"the registry for one push did not start at {address}")
-            time.sleep(0.05)
-        podman(lab, "push", "--quiet", "--tls-verify=false", "--format", "oci", "--compression-format", "zstd", local, f"{address}/{name}")
-    finally:
-        server.terminate()
-        server.wait()
-    shutil.rmtree(storage / "docker/registry/v2/repositories" / name.split(":")[0] / "_uploads", ignore_errors=True)
+    config = {
+        "version": "0.1",
+        "log": {"level": "warn"},
+        "storage": {"filesystem": {"rootdirectory": str(storage)}},
+        "http": {"addr": address, "secret": "unused"},
+    }
+    with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+        json.dump(config, file)
+        file.flush()
+        # Ends with this program, even when it is killed.
+        argv = ["setpriv", "--pdeathsig", "TERM", "docker-registry", "serve", file.name]
+        server = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            deadline = time.monotonic() + 60
+            while not _open(address):
+                if server.poll() is not None or time.monotonic() > deadline:
+                    raise LabError(f"the registry over {storage} did not start at {address}")
+                time.sleep(0.05)
+            yield address
+        finally:
+            server.terminate()
+            server.wait()
 
 
 def _open(address: str) -> bool:

@@ -84,19 +84,19 @@ def containers(lab: Lab) -> dict[str, dict[str, Any]]:
 
 
 def ensure(lab: Lab, node: Node, image: str) -> str:
-    """Makes the machine run; 'kept', 'started' or 'created'."""
+    """Makes the machine run: 'kept', 'started' or 'created', or 'older' for one that runs from an image of other sources and stays."""
     name = lab.container(node)
     disks_changed = disks.attach(lab, node)
     known = inspect(lab, "container", name)
-    if known and known["State"]["Status"] in ("running", "exited", "stopped", "created") and known["Config"]["Labels"].get(LABEL_IMAGE) == image:
-        if known["State"]["Status"] == "running":
-            if disks_changed:
-                execute(lab, name, ["/usr/local/lib/slipway-lab/link-disks"])
-            return "kept"
-        if known["State"]["Status"] != "created":
-            podman(lab, "start", name)
-            return "started"
-    if known:
+    status = known["State"]["Status"] if known else ""
+    if known and status == "running":
+        if disks_changed:
+            execute(lab, name, ["/usr/local/lib/slipway-lab/link-disks"])
+        return "kept" if known["Config"]["Labels"].get(LABEL_IMAGE) == image else "older"
+    if status in ("exited", "stopped"):
+        podman(lab, "start", name)
+        return "started"
+    if known:  # a container that never came to run
         remove(lab, node)
     podman(lab, "run", "--detach", *_options(lab, node, image), image)
     return "created"
@@ -140,7 +140,7 @@ def _options(lab: Lab, node: Node, image: str) -> list[str]:
     return options
 
 
-def wait_for_ssh(nodes: Iterable[Node], seconds: float = 60) -> None:
+def wait_for_ssh(nodes: Iterable[Node], seconds: float = 120) -> None:
     """Returns when every machine's sshd greets."""
     deadline = time.monotonic() + seconds
     for node in nodes:

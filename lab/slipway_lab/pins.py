@@ -26,11 +26,11 @@ HOST_COMMANDS = {
     "docker-registry": "docker-registry",
     "htpasswd": "apache2-utils",
     "losetup": "mount",
+    "setpriv": "util-linux",
     "iptables": "iptables",
+    "nft": "nftables",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
-    "dpkg-deb": "dpkg",
-    "git": "git",
 }
 
 # In a node. Nothing here is set up for what the collection's roles are there to set up.
@@ -52,4 +52,5 @@ IMAGES = {
     "mlflow": "3.17.2",
     "client": "1",
     "python-base": "3.11",
+    "training": "1",
 }

@@ -53,9 +53,11 @@ def _run_nodes(lab: Lab, image: str) -> None:
             nodes.remove(lab, node)
         done = nodes.in_parallel(lambda n: nodes.ensure(lab, n, image), lab.nodes)
         nodes.wait_for_ssh(lab.nodes)
-    made = [f"{n.name} {what}" for n, what in zip(lab.nodes, done) if what != "kept"]
+    made = [f"{n.name} {what}" for n, what in zip(lab.nodes, done) if what not in ("kept", "older")]
     if made:
         say("", ", ".join(made))
+    if "older" in done:
+        say("", "the nodes were made from other sources than this clone has now; they stay as they are until `lab/lab reset`")
 
 
 def _unplanned(lab: Lab) -> list[Node]:
