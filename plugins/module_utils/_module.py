@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ from ._cluster import HttpCluster
 from ._connect import Endpoint, endpoint
 from ._model import Clock, Cluster, ClusterError, Progress, Refused, Stopped
 
-TASK_TIMEOUT = "SLIPWAY_TASK_TIMEOUT"  # seconds; how the controller tells a module process the task's `timeout`
+TASK_TIMEOUT = "SLIPWAY_TASK_TIMEOUT"  # how the controller tells a module process the task's `timeout`: "seconds@when it began"
 
 CONNECTION: dict[str, dict[str, Any]] = {
     "kubeconfig": {"type": "raw"},
@@ -140,8 +141,10 @@ def module_main(run: Run, arguments: Mapping[str, Any], **rules: Any) -> None:
     """The doorway of a module file. `rules` are AnsibleModule's (mutually_exclusive, required_if ...)."""
     module = _Module(argument_spec={**CONNECTION, **arguments}, supports_check_mode=True, **rules)
     clock = SystemClock()
-    if os.environ.get(TASK_TIMEOUT, "").isdigit():
-        clock.stop_after(float(os.environ[TASK_TIMEOUT]))
+    seconds, _at, began = os.environ.get(TASK_TIMEOUT, "").partition("@")
+    if seconds and began:
+        spent = time.time() - float(began)
+        clock.stop_after(float(seconds) - (spent if 0 < spent < float(seconds) else 0))  # the clocks of two machines may differ
     call = Call(module.params, module.check_mode, bool(module._diff), clock=clock)
     try:
         result = outcome(run, call)

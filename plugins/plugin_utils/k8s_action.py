@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -33,11 +34,12 @@ class K8sAction(ActionBase):
     _supports_async = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        began = time.time()
         result = super().run(tmp, task_vars)
         variables = task_vars or {}
         if self._runs_here(variables):
             return {**result, **self._run_here()}
-        return {**result, **self._run_there(variables)}
+        return {**result, **self._run_there(variables, began)}
 
     def _runs_here(self, variables: dict[str, Any]) -> bool:
         if self._connection.transport not in ("local", "ansible.builtin.local") or self._connection.become:
@@ -50,7 +52,7 @@ class K8sAction(ActionBase):
         wanted = str(self._templar.template(wanted))
         return wanted.startswith("auto") or os.path.abspath(wanted) == os.path.abspath(sys.executable)
 
-    def _run_there(self, variables: dict[str, Any]) -> dict[str, Any]:
+    def _run_there(self, variables: dict[str, Any], began: float) -> dict[str, Any]:
         args = _plain(self._task.args)
         portable = getattr(self.IMPLEMENTATION, "portable", None)
         if portable is not None:
@@ -60,7 +62,7 @@ class K8sAction(ActionBase):
                 return {"failed": True, "changed": False, "msg": "\n".join(refused.problems), "problems": refused.problems}
         if self._task.timeout:
             # The module's process outlives the task: it must know when to stop writing.
-            self._task.environment = [*(self._task.environment or []), {TASK_TIMEOUT: str(self._task.timeout)}]
+            self._task.environment = [*(self._task.environment or []), {TASK_TIMEOUT: f"{self._task.timeout}@{began:.2f}"}]
         return self._execute_module(module_args=args, task_vars=variables)
 
     def _run_here(self) -> dict[str, Any]:

@@ -1,0 +1,213 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The same task through both doorways: inside the controller, and as a module process; here, and on a node over ssh."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ansible_collections.slipway.mlops.plugins.module_utils._model import Ref
+from fault_proxy import Fault
+
+ROOT = Path(__file__).resolve().parents[3]
+CANARY = "canary-4711-secret"
+# Another interpreter than the controller's own sends the task through the module file.
+OTHER_PYTHON = "/usr/bin/python3"
+DOORWAYS = {"controller": {}, "process": {"ansible_python_interpreter": OTHER_PYTHON}}
+
+
+def config(name, **data):
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+def task(namespace, *manifests, variables=None, connection=None, **keywords):
+    options = {"name": "set", "namespace": namespace, "manifests": list(manifests), "wait_timeout": 60, **(connection or {}), **keywords.pop("options", {})}
+    return {"slipway.mlops.k8s_manifests": options, "vars": dict(variables or {}), **keywords}
+
+
+@pytest.fixture(params=DOORWAYS.values(), ids=DOORWAYS.keys())
+def doorway(request):
+    if request.param and not os.path.exists(OTHER_PYTHON):
+        pytest.skip(f"{OTHER_PYTHON} is not there")
+    return request.param
+
+
+@pytest.fixture
+def node():
+    """A control plane node that holds admin.conf."""
+    if not os.path.exists(ROOT / ".lab" / "ssh" / "config"):
+        pytest.skip("the lab is not up")
+    return {"delegate_to": "cp1", "connection_options": {"kubeconfig": "/etc/kubernetes/admin.conf"}}
+
+
+def entries(result):
+    assert "objects" in result, result
+    return [(entry["kind"], entry["name"], entry["action"]) for entry in result["objects"]]
+
+
+def test_the_same_result_through_all_doorways(play_results, namespace, kubeconfig, node):
+    here = {"kubeconfig": kubeconfig}
+    tasks = [
+        task(namespace, config("a", k="v"), connection=here),
+        task(namespace, config("a", k="v"), connection=here, variables=DOORWAYS["process"]),
+        task(namespace, config("a", k="v"), connection=node["connection_options"], delegate_to=node["delegate_to"]),
+        task(namespace, config("a", k="w"), config("b", k="v"), connection=node["connection_options"], delegate_to=node["delegate_to"], diff=True),
+        task(namespace, config("a", k="w"), config("b", k="v"), connection=here, diff=True),
+    ]
+    results, text = play_results(tasks)
+    assert [result.get("changed") for result in results] == [True, False, False, True, False], text
+    assert entries(results[1]) == entries(results[2]) == [("ConfigMap", "a", "unchanged")]
+    assert entries(results[3]) == [("ConfigMap", "a", "updated"), ("ConfigMap", "b", "created")]
+    assert "-  k: v\n+  k: w" in text.replace("\r", "")
+    hidden = ("seconds", "requests", "invocation", "diff", "server", "context")
+    assert {key for key in results[1] if key not in hidden} == {key for key in results[2] if key not in hidden}
+
+
+def test_progress_is_live_and_on_stderr_in_the_controller(play, namespace, kubeconfig):
+    status, text = play([task(namespace, config("a", k="v"), connection={"kubeconfig": kubeconfig})])
+    assert status == 0, text
+    assert f"{namespace}/ConfigMap a: created" in text
+    status, text = play([task(namespace, config("b", k="v"), connection={"kubeconfig": kubeconfig}, no_log=True)])
+    assert status == 0 and f"{namespace}/ConfigMap b" not in text
+
+
+def test_the_environment_of_the_task_names_the_cluster(play_results, namespace, proxy, doorway):
+    results, text = play_results([task(namespace, config("a", k="v"), variables=doorway, environment={"K8S_AUTH_HOST": proxy.url})])
+    assert entries(results[0]) == [("ConfigMap", "a", "created")], text
+    assert results[0]["server"] == proxy.url and proxy.seen
+
+
+def test_check_mode_and_diff_as_keywords_and_as_options_of_the_run(play_results, namespace, kubeconfig, doorway, admin):
+    one = task(namespace, config("a", k="v"), variables=doorway, connection={"kubeconfig": kubeconfig}, check_mode=True, diff=True)
+    results, text = play_results([one])
+    assert entries(results[0]) == [("ConfigMap", "a", "created")] and "+  k: v" in text
+    plain = {key: value for key, value in one.items() if key not in ("check_mode", "diff")}
+    results, text = play_results([plain], "--check", "--diff")
+    assert entries(results[0]) == [("ConfigMap", "a", "created")] and "+  k: v" in text
+    assert admin.get(Ref("v1", "ConfigMap", namespace, "a")) is None
+
+
+def test_module_defaults_of_the_group_set_the_connection(play, namespace, proxy, doorway):
+    defaults = {"group/slipway.mlops.k8s": {"host": proxy.url}}
+    status, text = play([task(namespace, config("a", k="v"), variables=doorway)], module_defaults=defaults)
+    assert status == 0 and proxy.seen, text
+
+
+def test_become_runs_the_module_as_that_user(play_results, namespace, proxy):
+    """In-process code would run as the controller's user: a file that only root may read must not be copied."""
+    secret = {"name": "s", "copy": [{"key": "k", "file": "/etc/shadow"}]}
+    one = task(namespace, config("a", k="v"), connection={"host": proxy.url}, options={"secrets": [secret]}, become=True, become_user="nobody",
+               become_method="ansible.builtin.su", variables={**DOORWAYS["process"], "ansible_remote_tmp": "/tmp", "ansible_become_flags": "-s /bin/sh"})
+    results, text = play_results([one], environ={"ANSIBLE_PIPELINING": "1"})
+    assert results[0]["failed"] and "/etc/shadow" in results[0]["msg"] and "ermission denied" in results[0]["msg"], text
+
+
+def test_a_task_timeout_stops_all_writing_within_a_second(play, namespace, proxy, doorway):
+    proxy.delay = 0.5
+    objects = [config(f"c{index}", k="v") for index in range(200)]
+    tasks = [
+        task(namespace, *objects, variables=doorway, connection={"host": proxy.url}, timeout=5, ignore_errors=True),
+        {"ansible.builtin.uri": {"url": proxy.url + "/task-is-over", "status_code": [200, 403, 404]}},
+        {"ansible.builtin.pause": {"seconds": 5}},
+    ]
+    status, text = play(tasks)
+    assert status == 0 and "imed out" in text, text
+    over = next(when for _method, path, when in proxy.seen if path == "/task-is-over")
+    writes = [when for method, _path, when in proxy.seen if method == "PATCH"]
+    assert 0 < len(writes) < 190
+    assert max(writes) < over + 1
+
+
+def test_throttle_and_the_free_strategy(play, namespace, kubeconfig):
+    one = task(namespace, config("a", k="v"), connection={"kubeconfig": kubeconfig}, throttle=1)
+    status, text = play([one, one], strategy="free")
+    assert status == 0 and "changed=1" in text, text
+
+
+def test_async_is_refused_in_one_line(play, namespace, kubeconfig):
+    status, text = play([task(namespace, config("a", k="v"), connection={"kubeconfig": kubeconfig}, **{"async": 10, "poll": 1})])
+    assert status != 0 and "async" in text and "Traceback" not in text
+
+
+def test_bad_input_names_the_file_and_line_where_ansible_knows_it(play, namespace, kubeconfig, doorway):
+    text_of = "kind: ConfigMap\napiVersion: v1\nmetadata:\n  name: a\n  name: b\n"
+    one = task(namespace, variables=doorway, connection={"kubeconfig": kubeconfig}, options={"manifests": text_of})
+    status, text = play([one])
+    assert status != 0 and 'key "name" is given twice' in text and "line 5" in text and "play.yml:" in text, text
+    assert "Traceback" not in text
+
+
+def test_an_unknown_option_is_refused_with_the_known_ones(play, namespace, kubeconfig, doorway):
+    status, text = play([task(namespace, config("a"), variables=doorway, connection={"kubeconfig": kubeconfig}, options={"manifest": []})])
+    assert status != 0 and "manifest" in text and "Supported parameters include" in text and "Traceback" not in text
+
+
+def secret_task(namespace, connection, **keywords):
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"k": CANARY}}
+    copied = [{"name": "c", "copy": [{"key": "k", "env": "CANARY"}]}, {"name": "g", "generate": [{"key": "k"}]}]
+    return task(namespace, secret, connection=connection, options={"secrets": copied}, diff=True, **keywords)
+
+
+def no_canary(text):
+    import base64
+
+    encoded = base64.b64encode(CANARY.encode()).decode()
+    return CANARY not in text and encoded not in text and "copied-" + CANARY not in text
+
+
+@pytest.mark.parametrize("way", ["controller", "process", "node"])
+@pytest.mark.parametrize("fault", [False, True], ids=["ok", "failing"])
+def test_no_secret_is_shown_at_vvvv(play, namespace, kubeconfig, proxy, way, fault, request, tmp_path):
+    """Not in the output of any verbosity, not when it fails. The task's `environment` is left out: Ansible itself prints that at -vvv."""
+    connection = {"host": proxy.url} if way != "node" else request.getfixturevalue("node")["connection_options"]
+    if fault and way == "node":
+        pytest.skip("the proxy is not reachable from a node")
+    if fault:
+        proxy.rule = lambda number, method, path: Fault(422, message="no") if method == "PATCH" and "/secrets/" in path else None
+    keywords = {"delegate_to": "cp1"} if way == "node" else {"variables": DOORWAYS[way]}
+    one = secret_task(namespace, connection, **keywords)
+    if way == "node":
+        one["slipway.mlops.k8s_manifests"]["secrets"] = [{"name": "g", "generate": [{"key": "k"}]}]
+    status, text = play([one], "-vvvv", environ={"CANARY": "copied-" + CANARY})
+    assert (status != 0) == fault, text[-3000:]
+    assert no_canary(text)
+
+
+def test_no_secret_reaches_the_journal_or_the_process_list_of_a_node(play, namespace, node):
+    import subprocess
+
+    def on_node(command):
+        done = subprocess.run(["ssh", "-F", str(ROOT / ".lab/ssh/config"), "cp1", command], capture_output=True, text=True, timeout=60, check=False)
+        return done.stdout
+
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"k": CANARY}}
+    # A Deployment that never gets ready keeps the module there for as long as we look.
+    pod = {"metadata": {"labels": {"a": "b"}}, "spec": {"nodeSelector": {"no": "where"}, "containers": [{"name": "c", "image": "x:1"}]}}
+    waits = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": pod}}
+    one = task(namespace, secret, waits, connection=node["connection_options"], delegate_to="cp1", options={"wait_timeout": 8}, ignore_errors=True)
+    import threading
+
+    outcome = []
+    thread = threading.Thread(target=lambda: outcome.append(play([one])))
+    thread.start()
+    seen = ""
+    while thread.is_alive():
+        seen += on_node("ps axww -o args; for f in /proc/[0-9]*/environ; do tr '\\0' '\\n' < $f; done 2>/dev/null")
+        time.sleep(0.5)
+    thread.join()
+    assert outcome[0][0] == 0, outcome[0][1]
+    assert "/usr/bin/python3" in seen, "the module was not running while we looked"
+    assert no_canary(seen) and no_canary(outcome[0][1])
+    assert no_canary(on_node("journalctl --no-pager -n 2000"))
+
+
+def test_the_controller_needs_no_kubernetes_client(play, namespace, kubeconfig, tmp_path):
+    """A package that cannot be imported stands in for one that is not installed."""
+    (tmp_path / "kubernetes.py").write_text("raise ImportError('not installed')")
+    status, text = play([task(namespace, config("a", k="v"), connection={"kubeconfig": kubeconfig})], environ={"PYTHONPATH": str(tmp_path)})
+    assert status == 0, text
+    assert sys.executable
