@@ -40,7 +40,7 @@ class Mount:
 
 @dataclass(frozen=True)
 class Device:
-    """A disk or partition. Sizes in bytes; `name` is the kernel's, `path` its node, `links` the names below /dev/disk.
+    """A disk or partition. Sizes in bytes; `name` is the kernel's, `path` its node.
 
     `identity` names this very device and survives a reboot: its serial, else its WWN, else what it is made of (`loop:FILE`, `dm:UUID`, `md:UUID`), else its
     first name in /dev/disk/by-id. A partition adds `-partN` to the identity of its disk. "" where the device has nothing of the kind.
@@ -62,7 +62,6 @@ class Device:
     model: str = ""
     identity: str = ""
     parent: str = ""
-    links: tuple[str, ...] = ()
     partitions: tuple[str, ...] = ()
     holders: tuple[str, ...] = ()
     slaves: tuple[str, ...] = ()
@@ -210,6 +209,23 @@ class Host:
                     found[name] = block
         return found
 
+    def writers(self, device: Device) -> tuple[str, ...]:
+        """Processes that have the device open for writing, which the kernel alone does not call a use: a virtual machine on a raw disk, `dd`."""
+        found = []
+        for pid in (name for name in _list(self.proc) if name.isdigit()):
+            folder = f"{self.proc}/{pid}/fd"
+            for number in _list(folder):
+                # Only what lies below /dev is looked up: a file on a dead network mount would hang us.
+                target = _link(f"{folder}/{number}")
+                if not target.startswith("/dev/") or not _writes(_text(f"{self.proc}/{pid}/fdinfo/{number}")):
+                    continue
+                with contextlib.suppress(OSError):
+                    node = os.stat(f"{folder}/{number}")
+                    if stat.S_ISBLK(node.st_mode) and f"{os.major(node.st_rdev)}:{os.minor(node.st_rdev)}" == device.number:
+                        found.append("process {} ({})".format(pid, _text(f"{self.proc}/{pid}/comm").strip()))
+                        break
+        return tuple(found)
+
     # -- content -----------------------------------------------------------------------------------------------------------
 
     def content(self, device: Device, marks: Sequence[bytes] = ()) -> _block_signatures.Content:
@@ -289,12 +305,11 @@ class Host:
             raise NotFound("is no block device of this host")
         parent = os.path.basename(os.path.dirname(folder)) if os.path.exists(folder + "/partition") else ""
         disk = os.path.dirname(folder) if parent else folder
-        links = self._links_to(name)
         serial, wwn = self._serial(disk), _text(disk + "/wwid").strip() or _text(disk + "/device/wwid").strip()
         udev = dict(line[2:].split("=", 1) for line in _text(f"{self.run}/udev/data/b{number}").splitlines() if line[:2] == "E:" and "=" in line)
         serial = serial or printable(udev.get("ID_SERIAL_SHORT", ""))
         wwn = printable(udev.get("ID_WWN", "") or wwn)
-        identity = serial or wwn or self._made_of(disk) or next((link.rpartition("/")[2] for link in links if "/by-id/" in link), "")
+        identity = serial or wwn or self._made_of(disk) or self._first_id(os.path.basename(disk))
         part = _text(folder + "/partition").strip()
         entries = _list(folder)
         return Device(
@@ -314,7 +329,6 @@ class Host:
             model=printable(_text(disk + "/device/model")),
             identity=identity + "-part" + part if part and identity else identity,
             parent=parent,
-            links=links,
             partitions=tuple(sorted(entry for entry in entries if os.path.exists(f"{folder}/{entry}/partition"))),
             holders=tuple(sorted(_list(folder + "/holders"))),
             slaves=tuple(sorted(_list(folder + "/slaves"))),
@@ -334,7 +348,11 @@ class Host:
                 return kind + ":" + printable(value)
         return ""
 
-    def _links_to(self, name: str) -> tuple[str, ...]:
+    def _first_id(self, name: str) -> str:
+        return next((link.rpartition("/")[2] for link in self.links(name) if "/by-id/" in link), "")
+
+    def links(self, name: str) -> tuple[str, ...]:
+        """The names of a device below /dev/disk."""
         if self._links is None:
             self._links = {}
             root = self.dev + "/disk"
@@ -400,6 +418,11 @@ def claim_problem(device: Device) -> str:
         return f"cannot be opened: {error.strerror}"
     os.close(handle)
     return ""
+
+
+def _writes(fdinfo: str) -> bool:
+    flags = re.search(r"^flags:\s*([0-7]+)", fdinfo, re.M)
+    return bool(flags and int(flags.group(1), 8) & os.O_ACCMODE)
 
 
 def plain_wwn(wwn: str) -> str:

@@ -299,14 +299,13 @@ def _remove_point(step: Step, outcome: Outcome) -> None:
 def _users(path: str) -> list[str]:
     """Processes that keep a mount busy, as fuser would name them."""
     found = []
-    number = os.stat(path).st_dev
     for pid in (name for name in os.listdir("/proc") if name.isdigit()):
         places = [f"/proc/{pid}/cwd", f"/proc/{pid}/root"]
         with contextlib.suppress(OSError):
             places += [f"/proc/{pid}/fd/{name}" for name in os.listdir(f"/proc/{pid}/fd")]
         for place in places:
             with contextlib.suppress(OSError):
-                if os.stat(place).st_dev == number:
+                if (os.readlink(place) + "/").startswith(path + "/"):
                     with open(f"/proc/{pid}/comm") as file:
                         found.append(f"process {pid} ({file.read().strip()})")
                     break

@@ -194,6 +194,7 @@ def _inside(host: _block_probe.Host, disk: Disk, sight: Seen, journal: _xfs_jour
     return replace(
         sight,
         claim=_block_probe.claim_problem(device),
+        writers=host.writers(device),
         empty=whole and found is not None and found.size <= device.size and host.root_is_empty(device, found),
         elsewhere=mounted_elsewhere(host, device.number),
         twins=tuple(name for name in holders.get(found.uuid, ()) if name != device.name) if found and whole else (),

@@ -218,6 +218,7 @@ class Seen:
     parts: tuple[str, ...] = ()
     empty: bool = False
     claim: str = ""
+    writers: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
     twins: tuple[str, ...] = ()
     sharing: tuple[str, ...] = ()
@@ -422,7 +423,8 @@ def _keep_mounted(step: Step, sight: Seen, mount: Mount, facts: Facts, settings:
 def _bring_up(step: Step, sight: Seen, device: Device, facts: Facts, settings: Settings) -> tuple[Step, list[str]]:
     """The device is not mounted on its path: find out what it holds, and whether it may be mounted or made."""
     disk, content = step.disk, sight.content
-    uses = [*sight.uses, *(f"is mounted in {place}" for place in sight.elsewhere), *([sight.claim] if sight.claim and not sight.uses else [])]
+    uses = [*sight.uses, *(f"is mounted in {place}" for place in sight.elsewhere), *(f"is open for writing in {name}" for name in sight.writers)]
+    uses += [sight.claim] if sight.claim and not sight.uses else []
     problems = [", ".join(uses[:4]) + (f" and {len(uses) - 4} more" if len(uses) > 4 else "") + "; never touched while in use"] if uses else []
     if content is None or problems:
         return step, problems or ["was not examined"]

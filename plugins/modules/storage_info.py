@@ -107,7 +107,7 @@ def _row(host, device, read):
     return {
         "name": device.name,
         "path": device.path,
-        "links": list(device.links),
+        "links": list(host.links(device.name)),
         "size_bytes": device.size,
         "size": _block_probe.human(device.size),
         "serial": device.serial,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import struct
@@ -306,6 +307,15 @@ def test_a_mount_in_another_namespace(host: Sandbox) -> None:
         assert f"is mounted in the mount namespace of process {other.pid} (sleep) at /media" in message
         assert "O_EXCL" in message
         other.kill()
+
+
+def test_a_disk_that_somebody_writes_to(host: Sandbox) -> None:
+    """A virtual machine with the raw disk holds no claim in the kernel, and its disk may still be blank."""
+    disk = {"device": host.disk("a"), "path": "/srv/disk0"}
+    with open(disk["device"], "r+b"):
+        assert f"is open for writing in process {os.getpid()}" in host.refused(disk)
+    with open(disk["device"], "rb"):  # monitors only read
+        assert host.datafs(disk)["changed"]
 
 
 def test_swap_in_use(host: Sandbox) -> None:
