@@ -8,6 +8,7 @@ library can write. crictl is not on every node, and a `ctr` that answers says no
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import struct
@@ -87,10 +88,9 @@ def _read(peer: socket.socket) -> bytes:
         length, kind, flags = int.from_bytes(head[:3], "big"), head[3], head[4]
         number = int.from_bytes(head[5:], "big") & 0x7FFFFFFF
         payload = stream.read(length)
-        if kind == _SETTINGS and not flags & _ACK:
-            peer.sendall(_frame(_SETTINGS, _ACK, 0, b""))
-        elif kind == _PING and not flags & _ACK:
-            peer.sendall(_frame(_PING, _ACK, 0, payload))
+        if kind in (_SETTINGS, _PING) and not flags & _ACK:
+            with contextlib.suppress(OSError):  # it has said all and is gone: what it said can be read still
+                peer.sendall(_frame(kind, _ACK, 0, payload if kind == _PING else b""))
         elif kind == _DATA and number == 1:
             body += payload[1 : len(payload) - payload[0]] if flags & 8 else payload
         if (number == 1 and (kind == _RST or (kind in (_DATA, _HEADERS) and flags & _END_STREAM))) or kind == _GOAWAY:

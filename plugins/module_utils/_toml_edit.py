@@ -71,7 +71,9 @@ def with_import(document: Document, pattern: str, mark: str) -> str:
     entry = document.entries.get(("imports",))
     text = document.text
     if entry is None:
-        return with_block(text, mark, f"imports = [{literal(pattern)}]", at=document.first_header)
+        # Below the last key of the top level: what comments the first table stays with it.
+        top = [found.value_end for found in document.entries.values() if found.start < document.first_header]
+        return with_block(text, mark, f"imports = [{literal(pattern)}]", at=_next_line(text, max(top)) if top else 0)
     if text[entry.value_start] != "[":
         raise Unreadable(text, entry.value_start, "imports is no list")
     inner = text[entry.value_start + 1 : entry.value_end - 1]
