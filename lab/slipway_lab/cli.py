@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from slipway_lab import fleet, hosts, up
+from slipway_lab import fleet, hosts, requirements, up
 from slipway_lab.errors import LabError
 from slipway_lab.layout import Lab, from_environment
 from slipway_lab.progress import say
@@ -37,9 +37,14 @@ def main() -> int:
         commands.add_parser(name, help=text).add_argument("count", type=_count(most), metavar="N")
     args = parser.parse_args()
     try:
-        return _run(args, from_environment(CLONE))
+        lab = from_environment(CLONE)
     except LabError as e:
         print(f"lab: {e}", file=sys.stderr)
+        return 2
+    try:
+        return _run(args, lab)
+    except LabError as e:
+        print(f"lab: {e}{requirements.space_hint(lab)}", file=sys.stderr)
         return 1
     except OSError as e:
         if e.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -151,6 +151,12 @@ def join(lab: Lab, workers: list[Node], cluster: str) -> None:
     in_parallel(one, workers)
 
 
+def forget(lab: Lab, names: list[str]) -> None:
+    """Deletes the Node objects of machines that are no more; kubeadm refuses to join under a name that is still Ready."""
+    if names:
+        kubectl(lab, "delete", "nodes", "--ignore-not-found", *names)
+
+
 def kubectl(lab: Lab, *args: str, **kwargs: object) -> str:
     """kubectl on the control plane, as the administrator."""
     return execute(lab, lab.container(lab.control_plane), [*ADMIN, "kubectl", *args], **kwargs)
@@ -209,7 +215,7 @@ def what_is_missing(lab: Lab) -> list[str]:
         deployments = json.loads(kubectl(lab, "get", "deployments", "-A", "-o", "json", quiet=True))["items"]
     except LabError as e:
         return [str(e)]
-    ready = {n["metadata"]["name"] for n in nodes for c in n["status"]["conditions"] if c["type"] == "Ready" and c["status"] == "True"}
+    ready = {n["metadata"]["name"] for n in nodes for c in n["status"].get("conditions", []) if c["type"] == "Ready" and c["status"] == "True"}
     missing += [f"node {n.name} is not Ready" for n in lab.nodes if n.name not in ready]
     found = {d["metadata"]["name"]: d for d in deployments}
     for name in ("coredns", "local-path-provisioner"):

@@ -9,13 +9,14 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from slipway_lab import disks
 from slipway_lab.containers import ULIMITS, execute, inspect, podman, podman_ok
 from slipway_lab.errors import LabError
-from slipway_lab.layout import Lab, Node
+from slipway_lab.layout import MAX_WORKERS, Lab, Node
 from slipway_lab.progress import current_log, logging_to
 from slipway_lab.shell import run
 
@@ -96,8 +97,8 @@ def ensure(lab: Lab, node: Node, image: str) -> str:
     if status in ("exited", "stopped"):
         podman(lab, "start", name)
         return "started"
-    if known:  # a container that never came to run
-        remove(lab, node)
+    # A container that never came to run, or a volume of one that was being made: both may be half-filled.
+    remove(lab, node)
     podman(lab, "run", "--detach", *_options(lab, node, image), image)
     return "created"
 
@@ -131,7 +132,7 @@ def _options(lab: Lab, node: Node, image: str) -> list[str]:
     options += ["--volume", f"{name}-var:/var:exec,dev,suid"]
     options += ["--volume", f"{lab.ssh}/authorized_keys:/root/.ssh/authorized_keys:ro"]
     options += ["--volume", f"{lab.ssh}/host_ed25519:/etc/ssh/ssh_host_ed25519_key:ro"]
-    for other in lab.nodes if node.kubernetes else []:
+    for other in replace(lab, workers=MAX_WORKERS).nodes if node.kubernetes else []:
         options += ["--add-host", f"{other.name}:{other.address}"]
     for key, value in labels.items():
         options += ["--label", f"{key}={value}"]

@@ -34,6 +34,9 @@ def problems(lab: Lab) -> list[str]:
     network = inspect(lab, "network", lab.name)
     if network and (network.get("labels") or {}).get(LABEL_NAME) != lab.name:
         found.append(f"the podman network {lab.name} exists and was not made by the lab: choose another LAB_NAME or remove it")
+    subnets = [s["subnet"] for s in (network or {}).get("subnets") or []]
+    if subnets and lab.subnet not in subnets:
+        found.append(f"the lab runs in {', '.join(subnets)}, not in {lab.subnet}: end it before LAB_SUBNET changes")
     wanted = {lab.container(n) for n in lab.nodes}
     for c in json.loads(podman(lab, "ps", "--all", "--format", "json", quiet=True) or "[]"):
         if c["Names"][0] in wanted and (c["Labels"] or {}).get(LABEL_NAME) != lab.name:

@@ -10,14 +10,13 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 from slipway_lab.errors import LabError
-from slipway_lab.layout import REGISTRY_NAME, REGISTRY_PORT, Lab
+from slipway_lab.layout import REGISTRY_NAME, Lab
 from slipway_lab.nodes import write_if_other
 from slipway_lab.processes import Process
 from slipway_lab.shell import output
@@ -29,7 +28,7 @@ AUTH_FILE = "registry-auth.json"
 def ensure(lab: Lab) -> bool:
     """Makes the registry answer; True when it had to be started."""
     process = Process(lab, "registry")
-    if process.alive() and _answers(lab):
+    if process.alive() and answers(lab):
         return False
     process.end()
     _write_config(lab)
@@ -37,7 +36,7 @@ def ensure(lab: Lab) -> bool:
     with log.open("ab") as out:
         process.start(["docker-registry", "serve", lab.state / "registry" / "config.yml"], out)
     deadline = time.monotonic() + 20
-    while not _answers(lab):
+    while not answers(lab):
         if not process.alive() or time.monotonic() > deadline:
             raise LabError(f"the registry does not answer at {lab.registry}; its log: {log}")
         time.sleep(0.1)
@@ -67,7 +66,7 @@ def _write_config(lab: Lab) -> None:
     write_if_other(folder / "config.yml", json.dumps(config, indent=2) + "\n", 0o600)  # JSON is YAML
 
 
-def _answers(lab: Lab) -> bool:
+def answers(lab: Lab) -> bool:
     """401 is the answer of a registry that guards its images."""
     try:
         urllib.request.urlopen(f"http://{lab.registry}/v2/", timeout=3)
@@ -100,12 +99,11 @@ def publish(lab: Lab, seed: Path) -> bool:
     return changed
 
 
+def published(lab: Lab) -> list[str]:
+    """<name>:<tag> of every image in the registry."""
+    root = lab.state / "registry" / "storage" / "docker" / "registry" / "v2" / "repositories"
+    return sorted(f"{p.parts[-4]}:{p.name}" for p in root.glob("*/_manifests/tags/*"))
+
+
 def hosts_toml(lab: Lab) -> str:
     return f'server = "http://{lab.registry}"\n\n[host."http://{lab.registry}"]\n  capabilities = ["pull", "resolve"]\n'
-
-
-def listening(address: str, port: int = REGISTRY_PORT) -> bool:
-    """True when some program holds this address and port."""
-    with socket.socket() as s:
-        s.settimeout(1)
-        return s.connect_ex((address, port)) == 0

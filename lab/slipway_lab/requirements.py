@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import tempfile
 from pathlib import Path
 
 from slipway_lab import pins
@@ -37,9 +38,32 @@ def ensure(lab: Lab) -> None:
         problems.append(f"missing programs; on Debian: apt-get install --no-install-recommends {' '.join(missing)}")
     if not Path("/dev/loop-control").exists():
         problems.append("no /dev/loop-control: the kernel has no loop devices")
+    problems += _too_little_space(lab)
     if problems:
         raise LabError("this machine cannot carry the lab:\n" + "\n".join(f"- {p}" for p in problems))
     if missing:
         with step(f"Debian packages {' '.join(missing)}", lab.logs, "apt-get"):
             run(["apt-get", "update", "--quiet"])
             run(["apt-get", "install", "--quiet", "--yes", "--no-install-recommends", *missing], env={"DEBIAN_FRONTEND": "noninteractive"})
+
+
+def _too_little_space(lab: Lab) -> list[str]:
+    """A lab whose caches are warm needs little; building them from nothing takes some 15 GB."""
+    cold = not (lab.cache / "images").is_dir()
+    needs = {lab.state: 3 << 30, lab.cache: (12 << 30) if cold else (2 << 30)}
+    found = []
+    for path, least in needs.items():
+        place = next(p for p in (path, *path.parents) if p.exists())
+        free = shutil.disk_usage(place).free
+        if free < least:
+            found.append(f"{place} has {free / 1e9:.1f} GB free and the lab needs {least / 1e9:.0f} GB there: free some, or set XDG_CACHE_HOME for the caches")
+    return found
+
+
+def space_hint(lab: Lab) -> str:
+    """What to add to a failure on a full disk, where programs tend to name anything but that."""
+    for path in (lab.state, lab.cache, Path("/var/lib/containers"), Path(tempfile.gettempdir())):
+        place = next(p for p in (path, *path.parents) if p.exists())
+        if shutil.disk_usage(place).free < 200 << 20:
+            return f"\nno space is left on the disk of {place}, which is the likely cause: free some and run the same command again"
+    return ""

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shlex
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,7 +38,7 @@ def run(
             feed: dict[str, Any] = {"stdin": files.enter_context(stdin.open("rb"))} if isinstance(stdin, Path) else {"input": (stdin or "").encode()}
             # stderr goes straight to the log, so that a long build can be followed while it runs.
             err = files.enter_context(log.open("ab")) if log and not quiet else subprocess.PIPE
-            p = subprocess.run(args, **feed, stdout=subprocess.PIPE, stderr=err, env=_env(env), cwd=cwd, timeout=timeout, check=False)
+            p = subprocess.run(args, **feed, stdout=subprocess.PIPE, stderr=err, env=_env(env), cwd=cwd, timeout=timeout, check=False, preexec_fn=_end_with_us)
         out, errors = p.stdout.decode(errors="replace"), (p.stderr or b"").decode(errors="replace")
         if log and not quiet:
             _append(log, out)
@@ -57,6 +59,15 @@ def output(argv: Sequence[str | Path], **kwargs: object) -> str:
 
 def succeeds(argv: Sequence[str | Path], **kwargs: object) -> bool:
     return run(argv, check=False, **{"quiet": True, **kwargs}).returncode == 0  # type: ignore[arg-type]
+
+
+_libc = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
+def _end_with_us() -> None:
+    """In the child: SIGTERM when the lab's program dies, so that a killed one leaves nothing at work behind its successor's back."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def _append(log: Path, text: str) -> None:

@@ -29,10 +29,11 @@ def up(lab: Lab) -> None:
         nodes.make_keys(lab)
         kernel.prepare(lab)
         nodes.ensure_network(lab)
-        _run_nodes(lab, image)
+        removed = _run_nodes(lab, image)
         if registry.ensure(lab):
             say("ok", f"registry at {lab.registry}")
         _form_cluster(lab, image, archives)
+        cluster.forget(lab, removed)
     # Outside of the lock: the first build takes minutes, and the cluster is of use without it.
     images.publish_all(lab)
 
@@ -47,10 +48,13 @@ def _become_owner(lab: Lab) -> None:
     clear(lab, other)
 
 
-def _run_nodes(lab: Lab, image: str) -> None:
+def _run_nodes(lab: Lab, image: str) -> list[str]:
+    """Makes the planned machines run; the names of workers that were removed since the plan has no place for them."""
+    surplus = _unplanned(lab)
     with step("Nodes", lab.logs, "podman and sshd"):
-        for node in _unplanned(lab):
+        for node in surplus:
             nodes.remove(lab, node)
+            disks.detach(lab, node.name)
         done = nodes.in_parallel(lambda n: nodes.ensure(lab, n, image), lab.nodes)
         nodes.wait_for_ssh(lab.nodes)
     made = [f"{n.name} {what}" for n, what in zip(lab.nodes, done) if what not in ("kept", "older")]
@@ -58,6 +62,7 @@ def _run_nodes(lab: Lab, image: str) -> None:
         say("", ", ".join(made))
     if "older" in done:
         say("", "the nodes were made from other sources than this clone has now; they stay as they are until `lab/lab reset`")
+    return [n.name for n in surplus]
 
 
 def _unplanned(lab: Lab) -> list[Node]:
@@ -90,6 +95,7 @@ def _form_cluster(lab: Lab, image: str, archives: dict[str, Path]) -> None:
     missing = [n for n in lab.worker_nodes if cluster.joined(lab, n) != identity]
     if missing:
         with step(f"Workers {' '.join(n.name for n in missing)}", lab.logs, "kubeadm join"):
+            cluster.forget(lab, [n.name for n in missing])
             cluster.join(lab, missing, identity)
     with step("Cluster ready", lab.logs, "nodes, DNS and storage"):
         cluster.wait_until_ready(lab)
@@ -184,8 +190,20 @@ def status(lab: Lab) -> bool:
     if not found:
         print(f"the lab {lab.name} is down")
         return False
-    for name, c in sorted(found.items()):
-        print(f"{name:24s} {c['State']}")
+    machines = {name.removeprefix(f"{lab.name}-"): c for name, c in found.items()}
+    for name, c in sorted(machines.items()):
+        if c["Labels"].get(nodes.LABEL_KIND) != "host":
+            print(f"{name:10s} {c['Labels'].get(nodes.LABEL_KIND)}, {c['State']}")
+    states = [c["State"] for c in machines.values() if c["Labels"].get(nodes.LABEL_KIND) == "host"]
+    if states:
+        print(f"hosts      {len(states)} plain hosts, {states.count('running')} running; inventory {hosts.inventory_path(lab)}")
     missing = cluster.what_is_missing(lab)
-    print("cluster: ready" if not missing else "cluster: " + "; ".join(missing))
+    answers = registry.answers(lab)
+    if not answers:
+        missing.append(f"the registry does not answer at {lab.registry}")
+    else:
+        print(f"registry   {lab.registry}, as {registry.REGISTRY_NAME}/<name>:<tag>: {', '.join(registry.published(lab)) or 'no images yet'}")
+    print(f"kubeconfig {lab.kubeconfig}")
+    print(f"ssh        ssh -F {lab.ssh / 'config'} <machine>")
+    print("state      ready" if not missing else "state      " + "; ".join(missing))
     return not missing
