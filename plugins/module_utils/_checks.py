@@ -135,11 +135,12 @@ def _quantity(value: Any, path: str) -> Iterator[str]:
 
 
 def _meant(value: Any) -> str:
-    stripped = re.fullmatch(r"\s*([\d.]+)\s*([a-zA-Z]*)\s*", str(value))
-    if not stripped:
+    parts = re.fullmatch(r"\s*([\d.]+)\s*([a-zA-Z]*)\s*", str(value))
+    if not parts:
         return ""
-    unit = difflib.get_close_matches(stripped[2].replace("B", "").replace("b", "") or "i", ["Ki", "Mi", "Gi", "Ti", "K", "M", "G", "T", "m"], n=1, cutoff=0.5)
-    return f' (did you mean "{stripped[1]}{unit[0]}"?)' if unit else ""
+    unit = parts[2].replace("B", "").replace("b", "")
+    close = difflib.get_close_matches(unit, ["Ki", "Mi", "Gi", "Ti", "K", "M", "G", "T", "m"], n=1, cutoff=0.5) if unit else [""]
+    return f' (did you mean "{parts[1]}{close[0]}"?)' if close else ""
 
 
 def _data(document: Object) -> Iterator[str]:

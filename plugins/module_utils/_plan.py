@@ -154,7 +154,7 @@ def _holds(declared: Any, live: Any, fields: Fields) -> bool:
             if key in ours:
                 if not (_holds(value, live[key], ours[key]) if key in live else _is_zero(value)):
                     return False
-            elif not _is_zero(value) or (key in live and not _is_zero(live[key])):
+            elif not _is_zero(value) or key in live:
                 return False
         return all(key in declared for key in ours)
     if isinstance(declared, list) and isinstance(live, list):

@@ -1,0 +1,179 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Options, variables and kubeconfigs -> where to and as whom."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+
+import pytest
+import yaml
+from ansible_collections.slipway.mlops.plugins.module_utils._connect import endpoint
+from ansible_collections.slipway.mlops.plugins.module_utils._http import spared
+from ansible_collections.slipway.mlops.plugins.module_utils._model import Refused
+from ansible_collections.slipway.mlops.plugins.module_utils._yaml import load
+from ansible_collections.slipway.mlops.plugins.module_utils._yaml_subset import dump
+from ansible_collections.slipway.mlops.plugins.module_utils._yaml_subset import load as load_subset
+
+
+def kubeconfig(user=None, cluster=None, name="one"):
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": name,
+        "clusters": [{"name": name, "cluster": {"server": "https://api:6443/base/", **(cluster or {})}}],
+        "users": [{"name": name, "user": user if user is not None else {"token": "t"}}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+    }
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(content, name="config"):
+        path = tmp_path / name
+        path.write_text(yaml.safe_dump(content))
+        path.chmod(0o600)
+        return str(path)
+
+    return write
+
+
+def resolve(options=None, environ=None):
+    return endpoint(options or {}, {"HOME": "/nonexistent", **(environ or {})}, load)
+
+
+def test_a_kubeconfig_by_option_variable_and_default_and_what_counts_as_named(written, tmp_path):
+    path = written(kubeconfig())
+    (tmp_path / ".kube").mkdir()
+    os.rename(written(kubeconfig(name="home")), tmp_path / ".kube" / "config")
+    path = written(kubeconfig())
+    for options, environ, named in (
+        ({"kubeconfig": path}, {}, True),
+        ({}, {"K8S_AUTH_KUBECONFIG": path}, True),
+        ({"kubeconfig": kubeconfig()}, {}, True),
+        ({}, {"KUBECONFIG": path}, False),
+    ):
+        found = resolve(options, environ)
+        assert (found.server, found.context, found.explicit) == ("https://api:6443/base", "one", named)
+        assert found.headers == {"Authorization": "Bearer t"}
+    found = resolve({}, {"HOME": str(tmp_path)})
+    assert (found.context, found.explicit) == ("home", False)
+
+
+def test_host_and_token_need_no_kubeconfig():
+    found = resolve({"host": "api:6443", "api_key": "Bearer secret", "validate_certs": False})
+    assert (found.server, found.explicit, found.verify) == ("https://api:6443", True, False)
+    assert found.headers == {"Authorization": "Bearer secret"}
+    assert "secret" not in repr(found)
+
+
+def test_options_come_before_the_kubeconfig(written):
+    path = written(kubeconfig(cluster={"insecure-skip-tls-verify": True, "proxy-url": "http://p:1", "tls-server-name": "x"}))
+    found = resolve({"kubeconfig": path, "host": "https://other", "validate_certs": True, "proxy": "http://q:2", "api_key": "k"})
+    assert (found.server, found.verify, found.proxy, found.tls_server_name) == ("https://other", True, "http://q:2", "x")
+    assert found.headers == {"Authorization": "Bearer k"}
+    assert resolve({"kubeconfig": path}).verify is False
+
+
+def test_certificates_as_data_and_as_files_beside_the_kubeconfig(written, tmp_path):
+    (tmp_path / "key.pem").write_bytes(b"KEY")
+    data = base64.b64encode(b"CERT").decode()
+    path = written(kubeconfig(user={"client-certificate-data": data, "client-key": "key.pem"}))
+    found = resolve({"kubeconfig": path})
+    assert (found.certificate, found.key) == (b"CERT", b"KEY")
+
+
+def test_several_files_merge_and_the_first_that_has_a_name_wins(written):
+    first, second = kubeconfig(user={"token": "first"}), kubeconfig(user={"token": "second"})
+    both = os.pathsep.join([written(first, "a"), "/nowhere", written(second, "b")])
+    assert resolve({}, {"KUBECONFIG": both}).headers == {"Authorization": "Bearer first"}
+
+
+def test_impersonation(written):
+    found = resolve({"kubeconfig": written(kubeconfig()), "impersonate_user": "u"}, {"K8S_AUTH_IMPERSONATE_GROUPS": "a, b"})
+    assert found.headers["Impersonate-User"] == "u" and found.groups == ("a", "b")
+
+
+def credential_program(tmp_path, script):
+    program = tmp_path / "login"
+    program.write_text(f"#!{sys.executable}\n{script}")
+    program.chmod(0o755)
+    return {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "./login", "env": [{"name": "WHO", "value": "me"}]}}
+
+
+def test_a_program_is_run_only_when_allowed_and_from_a_file_of_our_own(written, tmp_path):
+    answer = "import json, os; print(json.dumps({'status': {'token': 'for-' + os.environ['WHO']}}))"
+    path = written(kubeconfig(user=credential_program(tmp_path, answer)))
+    with pytest.raises(Refused, match="allow_exec"):
+        resolve({"kubeconfig": path})
+    assert resolve({"kubeconfig": path, "allow_exec": True}).headers == {"Authorization": "Bearer for-me"}
+    os.chmod(path, 0o666)
+    with pytest.raises(Refused, match="written by others"):
+        resolve({"kubeconfig": path, "allow_exec": True})
+
+
+@pytest.mark.parametrize(("script", "told"), [("raise SystemExit('no luck')", "no luck"), ("print('hello')", "did not print an ExecCredential")])
+def test_a_program_that_fails_is_told(written, tmp_path, script, told):
+    path = written(kubeconfig(user=credential_program(tmp_path, script)))
+    with pytest.raises(Refused, match=told):
+        resolve({"kubeconfig": path, "allow_exec": True})
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "No kubeconfig: /nonexistent/.kube/config does not exist"),
+        ({"kubeconfig": "/nowhere"}, "cannot read /nowhere: No such file"),
+        ({"kubeconfig": {"clusters": []}}, 'no context ""; it has: none'),
+        ({"kubeconfig": kubeconfig(), "context": "two"}, 'no context "two"; it has: one'),
+        ({"kubeconfig": kubeconfig(user={"auth-provider": {"name": "gcp"}})}, "auth-provider"),
+        ({"kubeconfig": kubeconfig(user={"client-certificate-data": "!"})}, "client-certificate-data is not base64"),
+        ({"kubeconfig": kubeconfig(), "ca_cert": "/nowhere"}, "ca_cert: cannot read /nowhere"),
+    ],
+)
+def test_one_sentence_says_what_is_wrong(options, told):
+    with pytest.raises(Refused, match=told):
+        resolve(options)
+
+
+def test_a_file_that_is_no_yaml(tmp_path):
+    path = tmp_path / "c"
+    path.write_text("a: [")
+    with pytest.raises(Refused, match="is not YAML: line"):
+        resolve({"kubeconfig": str(path)})
+
+
+@pytest.mark.parametrize(
+    ("host", "no_proxy", "expected"),
+    [("api.local", ".local", True), ("api.local", "local", True), ("apilocal", "local", False), ("10.1.2.3", "10.0.0.0/8", True), ("h", "*", True),
+     ("h", "", False), ("11.1.2.3", "10.0.0.0/8,x", False)],
+)
+def test_no_proxy(host, no_proxy, expected):
+    assert spared(host, no_proxy) is expected
+
+
+class TestYamlWithoutPyYaml:
+    def test_what_kubeadm_writes_is_read_as_pyyaml_reads_it(self):
+        text = yaml.safe_dump(kubeconfig(user={"client-key-data": "eA==", "exec": {"args": ["a", "--b=c: d"], "env": None}}))
+        assert load_subset(text) == yaml.safe_load(text)
+        text = "a:\n- b: 1\n  c:\n  - d\n  -\n    e: 'it''s'\nf: \"x\\ty\" \n# end\n"
+        assert load_subset(text) == {**yaml.safe_load(text), "a": [{"b": "1", "c": ["d", {"e": "it's"}]}]}
+        assert load_subset(json.dumps(kubeconfig())) == kubeconfig()
+
+    @pytest.mark.parametrize("text", ["a: &x 1", "a: |\n  b", "a: [1]", "\ta: 1", "a: 1\na: 2", "a", "a: 1\n   b: 2"])
+    def test_the_rest_is_refused(self, text):
+        with pytest.raises(ValueError, match="line"):
+            load_subset(text)
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            {"a": [1, True, None, "true", "1", "no", "", " x", "x ", "a: b", "- c", "#", "é", "x#y"], "b": {}, "c": [[], {}], "d": {"e": [{"f": ["g"]}]}},
+            {"text": "one\ntwo: 3\n", "bare": "one\ntwo", "blank": "\n\n", "indented": "  x\ny", "trail": "x\n\n", "on": "off", "image": "r.io:50/a:1@b:0"},
+        ],
+    )
+    def test_what_is_written_for_a_diff_reads_back(self, value):
+        assert yaml.safe_load(dump(value)) == value
