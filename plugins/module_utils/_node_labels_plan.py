@@ -426,8 +426,9 @@ def views(step: Step) -> tuple[Object, Object]:
         _put(after, section, dict(sorted({**{key: live[key] for key in kept}, **declared}.items())))
     planned = plan_taints(item, node, step.wanted.taints)
     if planned is not None and node.taints is not None:
-        _put(before, "taints", [_text(taint) for taint in node.taints])
-        _put(after, "taints", [_text(taint) for taint in planned[0]])
+        ours = remembered(item, node) | {(key, effect) for key, _, effect in step.wanted.taints}
+        for view, taints in ((before, node.taints), (after, planned[0])):
+            _put(view, "taints", [_text(taint) for taint in taints if (taint["key"], taint["effect"]) in ours])
     elif planned is not None:
         _put(before, "taints", [f"{key}:{effect}" for key, effect in sorted(remembered(item, node))])
     return before, after

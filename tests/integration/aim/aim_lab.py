@@ -23,6 +23,7 @@ from ansible_collections.slipway.mlops.plugins.module_utils._yaml import load
 
 ROOT = Path(__file__).resolve().parents[3]
 KUBECONFIG = ROOT / ".lab" / "kubeconfig"
+KUBECTL = [str(ROOT / ".lab" / "bin" / "kubectl"), "--kubeconfig", str(KUBECONFIG)]
 PREFIX = "aim-test-"
 NAMESPACE, NOTEBOOKS = PREFIX + "aim", PREFIX + "notebooks"
 IMAGE = "registry.lab:5000/aim:3.29.1"
@@ -39,7 +40,7 @@ PLAY = """
 
 
 def kubectl(*arguments: str, check: bool = True, text: str | None = None, timeout: float = 120) -> str:
-    command = [str(ROOT / ".lab" / "bin" / "kubectl"), "--kubeconfig", str(KUBECONFIG), *arguments]
+    command = [*KUBECTL, *arguments]
     done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=timeout, check=False)
     assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}{done.stdout}"
     return done.stdout
@@ -115,7 +116,16 @@ class Aim:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             free = probe.getsockname()[1]
-        command = [str(ROOT / ".lab" / "bin" / "kubectl"), "--kubeconfig", str(KUBECONFIG), "-n", self.namespace, "port-forward", "service/aim", f"{free}:{port}"]
+        command = [
+            str(ROOT / ".lab" / "bin" / "kubectl"),
+            "--kubeconfig",
+            str(KUBECONFIG),
+            "-n",
+            self.namespace,
+            "port-forward",
+            "service/aim",
+            f"{free}:{port}",
+        ]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             until("the forwarded port", lambda: urllib.request.urlopen(f"http://127.0.0.1:{free}/status/", timeout=2).status == 200, 20)

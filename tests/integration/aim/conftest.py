@@ -32,10 +32,12 @@ def aim(folder: Path) -> Iterator[Aim]:
             "containers": [{"name": "notebook", "image": IMAGE, "command": ["sleep", "3600"], "env": [{"name": "HOME", "value": "/tmp"}]}],
         },
     }
-    kubectl("apply", "-f", "-", text=json.dumps(pod))
-    server = Aim(folder)
-    server.play()
-    kubectl("-n", NOTEBOOKS, "wait", "--for=condition=Ready", "pod/notebook", "--timeout=120s")
-    server.wait_ready()
-    yield server
-    kubectl("delete", "namespace", NAMESPACE, NOTEBOOKS, "--wait=false", check=False)
+    try:
+        kubectl("apply", "-f", "-", text=json.dumps(pod))
+        server = Aim(folder)
+        server.play()
+        kubectl("-n", NOTEBOOKS, "wait", "--for=condition=Ready", "pod/notebook", "--timeout=120s")
+        server.wait_ready()
+        yield server
+    finally:
+        kubectl("delete", "namespace", NAMESPACE, NOTEBOOKS, "--wait=false", check=False)

@@ -262,3 +262,8 @@ def test_the_diff_shows_what_the_set_declares_and_gives_up() -> None:
         live(labels={"a": "1", "gone": "x", "shared": "y", "foreign": "z"}, owners={"slipway:s": ["a", "gone", "shared"], "k": ["shared"]}),
     )
     assert plan.views(step) == ({"labels": {"a": "1", "gone": "x", "shared": "y"}}, {"labels": {"a": "2", "shared": "y"}})
+
+
+def test_the_diff_shows_no_taints_of_others() -> None:
+    step, _ = steps(sets(s=TAINTED), nodes(live(taints=[FOREIGN]), whole=True))
+    assert plan.views(step[0]) == ({}, {"taints": ["ded=ais:NoSchedule"]})
