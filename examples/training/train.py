@@ -45,7 +45,7 @@ def library():
 
         if cupy.cuda.runtime.getDeviceCount() > 0:
             return RandomForestClassifier, train_test_split, accuracy_score, "cuml"
-    except Exception as reason:  # noqa: BLE001 - a driver that does not fit raises what it likes; without a GPU the CPU does
+    except Exception as reason:  # a driver that does not fit raises what it likes; the CPU does without
         print("no RAPIDS here (%s): scikit-learn trains" % type(reason).__name__)
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.metrics import accuracy_score
@@ -72,7 +72,7 @@ def main():
         def trial(parameters):
             """One forest in a run of its own. hyperopt makes the loss small, so it is what is missing to a perfect accuracy."""
             with mlflow.start_run(nested=True):
-                model, accuracy = fit(forest, score, parts, parameters)
+                _model, accuracy = fit(forest, score, parts, parameters)
                 mlflow.log_params(parameters)
                 mlflow.log_metric("accuracy", accuracy)
             return {"loss": 1 - accuracy, "status": STATUS_OK, "parameters": parameters}

@@ -44,10 +44,7 @@ def main(command, env):
             server.update(broken, "FAILED")
         raise
     if sweep:
-        if code:
-            server.update(job_run, "FAILED")
-        elif finished(server, env["MLFLOW_EXPERIMENT_ID"], job_run) == len(sweep):
-            server.update(job_run, "FINISHED")
+        server.update(job_run, judge(server, env["MLFLOW_EXPERIMENT_ID"], job_run, len(sweep)))
     return code
 
 
@@ -69,12 +66,14 @@ def child(server, experiment, parent, index):
     return server.post("runs/create", body)["run"]["info"]["run_id"]
 
 
-def finished(server, experiment, parent):
-    """How many indexes have finished."""
-    condition = "tags.`mlflow.parentRunId` = '%s' AND attributes.status = 'FINISHED'" % parent
+def judge(server, experiment, parent, count):
+    """State of the Job's run from those of its indexes: a failed one fails it, until another attempt of that index does better."""
+    condition = "tags.`mlflow.parentRunId` = '%s'" % parent
     runs = server.post("runs/search", {"experiment_ids": [experiment], "filter": condition, "max_results": 5000}).get("runs", [])
-    indexes = {tag["value"] for run in runs for tag in run["data"].get("tags", []) if tag["key"] == "slipway.index"}
-    return len(indexes)
+    states = {tag["value"]: one["info"]["status"] for one in runs for tag in one["data"].get("tags", []) if tag["key"] == "slipway.index"}
+    if "FAILED" in states.values():
+        return "FAILED"
+    return "FINISHED" if list(states.values()).count("FINISHED") == count else "RUNNING"
 
 
 def execute(command, env):
@@ -127,9 +126,8 @@ class Server:
                     raise SystemExit("MLflow refused %s: %s" % (name, said)) from None
             except (OSError, ValueError) as error:
                 said = str(error)
-            if attempt == TRIES:
-                raise SystemExit("MLflow does not answer %s: %s" % (name, said))
             self.sleep(min(2**attempt, 20))
+        raise SystemExit("MLflow does not answer %s: %s" % (name, said))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,146 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the tests of MLflow share: the roles in a namespace of their own, a notebook pod with the real client, and ways to look."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+KUBECONFIG = ROOT / ".lab" / "kubeconfig"
+NAMESPACE = "mlflow-test-mlflow"
+BUCKET = "mlflow-test"
+S3 = "http://ais-ais-proxy.ais.svc.cluster.local:51080/s3"
+URI = f"http://mlflow.{NAMESPACE}.svc.cluster.local:5000"
+SERVERS = "app.kubernetes.io/name=mlflow"
+BUSY = 600  # seconds: two cores carry four nodes and everything on them
+
+PLAY = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  module_defaults:
+    group/slipway.mlops.k8s: {kubeconfig: "{{ slipway_kubeconfig }}"}
+  roles:
+    - {role: slipway.mlops.postgresql, tags: postgresql}
+    - {role: slipway.mlops.mlflow, tags: mlflow}
+"""
+
+NOTEBOOK = """
+apiVersion: v1
+kind: Pod
+metadata: {name: NAME}
+spec:
+  automountServiceAccountToken: false
+  enableServiceLinks: false
+  terminationGracePeriodSeconds: 0
+  imagePullSecrets: [{name: mlflow-registry}]
+  securityContext: {runAsNonRoot: true, runAsUser: 10004, runAsGroup: 10004, seccompProfile: {type: RuntimeDefault}}
+  DNS
+  containers:
+    - name: client
+      image: registry.lab:5000/client:1
+      command: [sleep, infinity]
+      env:
+        - {name: MLFLOW_TRACKING_URI, value: "TRACKING"}
+        - {name: MLFLOW_S3_ENDPOINT_URL, value: ""}
+        - {name: AWS_ACCESS_KEY_ID, value: any}
+        - {name: AWS_SECRET_ACCESS_KEY, value: any}
+        - {name: AWS_DEFAULT_REGION, value: us-east-1}
+        - {name: GIT_PYTHON_REFRESH, value: quiet}
+        - {name: MLFLOW_HTTP_REQUEST_MAX_RETRIES, value: "2"}
+      securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+      resources: {requests: {cpu: 50m, memory: 128Mi}, limits: {memory: 1Gi}}
+"""
+
+
+def kubectl(*arguments: str, check: bool = True, text: str | None = None, timeout: float = BUSY) -> str:
+    command = [str(ROOT / ".lab" / "bin" / "kubectl"), "--kubeconfig", str(KUBECONFIG), "-n", NAMESPACE, *arguments]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=timeout, check=False)
+    assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)[:300]}: {done.stderr[-3000:]}{done.stdout[-1000:]}"
+    return done.stdout
+
+
+def until(what: str, look: Callable[[], Any], seconds: float = BUSY) -> Any:
+    """The first true answer; the failure carries the last one."""
+    end, last = time.monotonic() + seconds, None
+    while time.monotonic() < end:
+        try:
+            last = look()
+            if last:
+                return last
+        except (AssertionError, ValueError, KeyError, IndexError) as error:
+            last = error
+        time.sleep(1)
+    raise AssertionError(f"{what} did not come true in {seconds:.0f} s; last seen: {last}")
+
+
+def changed(output: str) -> int:
+    return int(output.split("PLAY RECAP")[1].split("changed=")[1].split()[0])
+
+
+class Mlflow:
+    """The two roles, and what they run."""
+
+    def __init__(self, folder: Path, **values: Any) -> None:
+        self._play = folder / "mlflow.yml"
+        self._play.write_text(PLAY)
+        self.values = {
+            "slipway_namespace_prefix": "mlflow-test-",
+            # The AIStore is the lab's own, which the prefix does not move.
+            "mlflow_s3_endpoint_url": S3,
+            "mlflow_artifacts_destination": f"s3://{BUCKET}/artifacts",
+            "mlflow_replicas": 3,
+            "mlflow_service_node_port": 0,
+            "postgresql_claim_size": "1Gi",
+            "postgresql_dump_claim_size": "1Gi",
+            **values,
+        }
+
+    def play(self, *arguments: str, book: str = "", fails: bool = False, **values: Any) -> str:
+        """Run the roles, or a playbook of the collection; the output."""
+        book = str(ROOT / "playbooks" / book) if book else str(self._play)
+        command = ["ansible-playbook", "-i", str(ROOT / "inventories" / "lab"), book, "-e", json.dumps({**self.values, **values}), *arguments]
+        done = subprocess.run(command, cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=3 * BUSY, check=False)
+        output = done.stdout + done.stderr
+        assert (done.returncode != 0) is fails, f"rc {done.returncode}\n{output[-6000:]}"
+        return output
+
+    def pods(self, labels: str = SERVERS) -> list[dict[str, Any]]:
+        return list(json.loads(kubectl("get", "pods", "-l", labels, "-o", "json"))["items"])
+
+    def restarts(self) -> dict[str, int]:
+        return {pod["metadata"]["name"]: status["restartCount"] for pod in self.pods() for status in pod["status"].get("containerStatuses", [])}
+
+    def wait_ready(self) -> None:
+        kubectl("rollout", "status", "deployment/mlflow", f"--timeout={BUSY}s")
+
+    def python(self, script: str, *arguments: str, pod: str = "notebook", check: bool = True, env: dict[str, str] | None = None) -> str:
+        """Python in the notebook pod."""
+        setting = ["env", *(f"{name}={value}" for name, value in (env or {}).items())] if env else []
+        return kubectl("exec", pod, "--", *setting, "python3", "-W", "ignore", "-c", script, *arguments, check=check)
+
+    def status(self, path: str, host: str = "", method: str = "GET", to: str = "", **headers: str) -> int:
+        """HTTP status of one request to the server from the notebook pod."""
+        script = (
+            "import http.client, json, sys\n"
+            "to, path, method, headers = sys.argv[1], sys.argv[2], sys.argv[3], json.loads(sys.argv[4])\n"
+            "c = http.client.HTTPConnection(to, 5000, timeout=30)\n"
+            "c.request(method, path, body='{\"max_results\": 1}' if method == 'POST' else None, headers=headers)\n"
+            "print(c.getresponse().status)"
+        )
+        given = {"Content-Type": "application/json", **({"Host": host} if host else {}), **{key.replace("_", "-"): value for key, value in headers.items()}}
+        return int(self.python(script, to or f"mlflow.{NAMESPACE}.svc", path, method, json.dumps(given)))
+
+
+def notebook(name: str, tracking: str = URI, outside: bool = False) -> None:
+    """A pod with the real client; `outside` knows no name of the cluster, as a laptop does not."""
+    dns = "dnsPolicy: None\n  dnsConfig: {nameservers: [127.0.0.1]}" if outside else "dnsPolicy: ClusterFirst"
+    kubectl("apply", "-f", "-", text=NOTEBOOK.replace("NAME", name).replace("DNS", dns).replace("TRACKING", tracking))
+    kubectl("wait", f"pod/{name}", "--for=condition=Ready", f"--timeout={BUSY}s")

@@ -1,0 +1,210 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The proofs that a sceptic would accept, with the real client in another pod. In this order: later tests use the runs of earlier ones."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from mlflow_lab import BUCKET, NAMESPACE, S3, SERVERS, Mlflow, changed, kubectl, notebook, until
+
+pytestmark = pytest.mark.lab
+
+LOG = """
+import hashlib, json, mlflow, os, sys
+mlflow.set_experiment(sys.argv[1])
+data = os.urandom(int(sys.argv[2]))
+open("/tmp/blob.bin", "wb").write(data)
+class Doubles(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        return model_input * 2
+with mlflow.start_run() as run:
+    mlflow.log_param("proof", "yes")
+    for step in range(3):
+        mlflow.log_metric("loss", 1 / (step + 1), step=step)
+    mlflow.log_artifact("/tmp/blob.bin")
+    if len(sys.argv) > 3:
+        mlflow.pyfunc.log_model(name="model", python_model=Doubles(), registered_model_name=sys.argv[3])
+print(json.dumps({"run": run.info.run_id, "sha": hashlib.sha256(data).hexdigest()}))
+"""
+READ = """
+import hashlib, json, mlflow, sys
+client = mlflow.MlflowClient()
+run = client.get_run(sys.argv[1])
+path = mlflow.artifacts.download_artifacts(run_id=sys.argv[1], artifact_path="blob.bin")
+seen = {"status": run.info.status, "param": run.data.params["proof"], "sha": hashlib.sha256(open(path, "rb").read()).hexdigest()}
+seen["losses"] = [metric.value for metric in client.get_metric_history(sys.argv[1], "loss")]
+if len(sys.argv) > 2:
+    seen["predicted"] = float(mlflow.pyfunc.load_model("models:/" + sys.argv[2] + "/1").predict(4.0))
+print(json.dumps(seen))
+"""
+KEYS = """
+import boto3, json, sys
+from botocore.client import Config
+s3 = boto3.client("s3", endpoint_url=sys.argv[1], config=Config(s3={"addressing_style": "path"}))
+if sys.argv[3] == "list":
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=sys.argv[2])
+    print(json.dumps([item["Key"] for page in pages for item in page.get("Contents", [])]))
+else:
+    getattr(s3, sys.argv[3])(Bucket=sys.argv[2])
+"""
+EXPERIMENTS = "/api/2.0/mlflow/experiments/search"
+
+
+def last(output: str) -> dict:
+    return json.loads(output.strip().splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def logged(mlflow: Mlflow) -> dict:
+    """A run with 30 MB of artifact and a registered model."""
+    return last(mlflow.python(LOG, "proofs", str(30 * 1024 * 1024), "doubles"))
+
+
+def check(mlflow: Mlflow, logged: dict, **options: str) -> None:
+    seen = last(mlflow.python(READ, logged["run"], "doubles", **options))
+    assert seen == {"status": "FINISHED", "param": "yes", "sha": logged["sha"], "losses": [1.0, 1 / 2, 1 / 3], "predicted": 8.0}
+
+
+def test_three_replicas_on_an_empty_database_start_without_one_restart(mlflow: Mlflow) -> None:
+    restarts = mlflow.restarts()
+    assert len(restarts) == 3 and set(restarts.values()) == {0}
+    jobs = json.loads(kubectl("get", "jobs", "-o", "json"))["items"]
+    assert {re.sub("-[0-9a-f]+$", "", job["metadata"]["name"]) for job in jobs} >= {"mlflow-migrate", "mlflow-bucket"}
+    assert not any(job["status"].get("failed") for job in jobs)
+
+
+def test_a_second_run_changes_nothing(mlflow: Mlflow) -> None:
+    before = {secret["metadata"]["name"]: secret.get("data") for secret in json.loads(kubectl("get", "secrets", "-o", "json"))["items"]}
+    assert changed(mlflow.play()) == 0
+    after = {secret["metadata"]["name"]: secret.get("data") for secret in json.loads(kubectl("get", "secrets", "-o", "json"))["items"]}
+    assert before == after
+
+
+def test_no_secret_is_in_any_object_or_argument(mlflow: Mlflow) -> None:
+    import base64
+
+    secrets = json.loads(kubectl("get", "secret", "postgresql", "mlflow-keys", "-o", "json"))["items"]
+    values = [base64.b64decode(value).decode() for secret in secrets for value in secret["data"].values()]
+    objects = kubectl("get", "deployments,statefulsets,jobs,configmaps,pods", "-o", "yaml")
+    running = "".join(kubectl("exec", pod["metadata"]["name"], "--", "sh", "-c", "cat /proc/[0-9]*/cmdline") for pod in mlflow.pods())
+    assert values and not any(value in objects + running for value in values)
+
+
+def test_every_name_of_the_service_is_accepted_and_no_other(mlflow: Mlflow) -> None:
+    for name in ("mlflow", f"mlflow.{NAMESPACE}", f"mlflow.{NAMESPACE}.svc", f"mlflow.{NAMESPACE}.svc.cluster.local"):
+        assert mlflow.status(EXPERIMENTS, host=name, method="POST") == 200
+        assert mlflow.status(EXPERIMENTS, host=name + ":5000", method="POST") == 200
+    assert mlflow.status(EXPERIMENTS, host="evil.example", method="POST") == 403
+    assert mlflow.status(EXPERIMENTS, host="10.244.evil.example:5000", method="POST") == 403
+    address = mlflow.pods()[0]["status"]["podIP"]
+    assert mlflow.status("/metrics", to=address, host=address + ":5000") == 200, "Prometheus comes by the pod's address"
+
+
+def test_pages_of_others_may_not_write(mlflow: Mlflow) -> None:
+    assert mlflow.status(EXPERIMENTS, method="POST", Origin="https://evil.example") == 403
+    assert mlflow.status(EXPERIMENTS, method="POST", Origin=f"http://mlflow.{NAMESPACE}.svc:5000") == 200
+
+
+def test_data_and_artifacts_outlive_all_pods_and_every_replica_has_them(mlflow: Mlflow, logged: dict) -> None:
+    check(mlflow, logged)
+    kubectl("delete", "pods", "-l", SERVERS)
+    mlflow.wait_ready()
+    for pod in mlflow.pods():
+        check(mlflow, logged, env={"MLFLOW_TRACKING_URI": f"http://{pod['status']['podIP']}:5000"})
+    assert set(mlflow.restarts().values()) == {0}
+
+
+def test_artifacts_are_seen_through_s3(mlflow: Mlflow, logged: dict) -> None:
+    keys = json.loads(mlflow.python(KEYS, S3, BUCKET, "list"))
+    assert any(logged["run"] in key and key.endswith("/blob.bin") for key in keys)
+    assert any(key.endswith("/MLmodel") for key in keys)
+
+
+def test_a_client_that_cannot_reach_the_s3_downloads_all_the_same(mlflow: Mlflow, logged: dict) -> None:
+    """MLflow 3.17 would hand it a URL of the S3 by its name in the cluster, and it would hang (research: the presigned trap)."""
+    node = kubectl("get", "node", "w1", "-o", "jsonpath={.status.addresses[?(@.type=='InternalIP')].address}")
+    port = kubectl("get", "service", "mlflow", "-o", "jsonpath={.spec.ports[0].nodePort}")
+    notebook("laptop", f"http://{node}:{port}", outside=True)
+    check(mlflow, logged, pod="laptop")
+    kubectl("delete", "pod", "laptop", "--wait=false")
+
+
+def test_a_stopped_database_is_told_and_its_return_needs_no_restart(mlflow: Mlflow) -> None:
+    address = mlflow.pods()[0]["status"]["podIP"]
+    kubectl("scale", "statefulset/postgresql", "--replicas=0")
+    kubectl("wait", "pod/postgresql-0", "--for=delete", "--timeout=120s")
+    until("503 while the database is away", lambda: mlflow.status(EXPERIMENTS, to=address, host="localhost", method="POST") == 503, 60)
+    assert mlflow.status("/health", to=address) == 200
+    until("a reason that names the database", lambda: "database:" in events(mlflow), 120)
+    kubectl("scale", "statefulset/postgresql", "--replicas=1")
+    until("200 after its return", lambda: mlflow.status(EXPERIMENTS, to=address, host="localhost", method="POST") == 200)
+    mlflow.wait_ready()
+    assert set(mlflow.restarts().values()) == {0}
+
+
+def test_a_bucket_that_is_gone_is_told(mlflow: Mlflow) -> None:
+    mlflow.python(KEYS, S3, "mlflow-test-other", "create_bucket")
+    mlflow.python(KEYS, S3, "mlflow-test-other", "delete_bucket")
+    pod = mlflow.pods()[0]["metadata"]["name"]
+    probe = ["python3", "-I", "/etc/slipway/mlflow/ready.py"]
+    assert kubectl("exec", pod, "--", *probe).strip() == ""
+    gone = kubectl("exec", pod, "--", "env", "MLFLOW_ARTIFACTS_DESTINATION=s3://mlflow-test-other/x", *probe, check=False)
+    assert "there is no such bucket" in gone
+    away = kubectl("exec", pod, "--", "env", "MLFLOW_S3_ENDPOINT_URL=http://nowhere.invalid:1/s3", *probe, check=False)
+    assert "artifact store" in away and "nowhere.invalid" in away
+
+
+def test_a_server_at_rest_needs_at_most_700_megabytes(mlflow: Mlflow) -> None:
+    script = "cat /sys/fs/cgroup/memory/memory.stat 2>/dev/null || cat /sys/fs/cgroup/memory.stat"
+    for pod in mlflow.pods():
+        stat = dict(line.split() for line in kubectl("exec", pod["metadata"]["name"], "--", "sh", "-c", script).splitlines())
+        used = int(stat.get("total_rss") or stat["anon"]) + int(stat.get("total_mapped_file") or stat.get("shmem", 0))
+        assert used <= 700 * 10**6, f"{pod['metadata']['name']}: {used / 10**6:.0f} MB"
+
+
+def test_a_dump_brings_the_database_back(mlflow: Mlflow, logged: dict) -> None:
+    output = mlflow.play("--tags", "postgresql_dump", postgresql_dump_label="test")
+    job = re.search(r"postgresql-dump-\d+", output)
+    assert job
+    name = re.search(r"mlflow-\d+T\d+Z-test\.dump", kubectl("logs", f"job/{job[0]}"))
+    assert name
+    later = last(mlflow.python(LOG, "after-the-dump", "1000"))
+    restore = {"postgresql_restore_file": name[0], "postgresql_restore_database": "mlflow"}
+    mlflow.play(book="postgresql_restore.yml", fails=True, **{**restore, "postgresql_restore_file": "nothing-20260101T000000Z-x.dump"})
+    assert last(mlflow.python(READ, later["run"]))["status"] == "FINISHED", "a restore that fails changes nothing"
+    mlflow.play(book="postgresql_restore.yml", **restore)
+    check(mlflow, logged)
+    assert "RESOURCE_DOES_NOT_EXIST" in mlflow.python(f"{ERROR}client.get_run('{later['run']}')\nexcept Exception as e: print(e.error_code)")
+
+
+ERROR = "import mlflow\nclient = mlflow.MlflowClient()\ntry: "
+
+
+def events(mlflow: Mlflow) -> str:
+    return kubectl("get", "events", "--field-selector", "reason=Unhealthy", "-o", "jsonpath={range .items[*]}{.message}{'\\n'}{end}")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"mlflow_database_uri": "postgresql+psycopg2://u:geheim12@db/mlflow"}, "carries a password"),
+        ({"mlflow_database_uri": "postgresql://"}, "names no driver"),
+        ({"mlflow_artifacts_destination": "s3://mlflow-test-else/x"}, "would answer 404"),
+        ({"mlflow_version": "3.16.0", "mlflow_image": "registry.lab:5000/mlflow:3.17.2"}, "too new for the older server"),
+        ({"mlflow_artifacts_destination": "file:///artifacts"}, "serves one node only"),
+    ],
+)
+def test_refused_before_anything_is_sent(mlflow: Mlflow, values: dict, said: str) -> None:
+    before = kubectl("get", "deployment", "mlflow", "-o", "jsonpath={.metadata.resourceVersion}")
+    output = " ".join(mlflow.play("--tags", "mlflow", fails=True, **values).split())
+    assert said in output and "geheim12" not in output
+    assert kubectl("get", "deployment", "mlflow", "-o", "jsonpath={.metadata.resourceVersion}") == before
+
+
+def test_one_variable_changes_only_what_it_must(mlflow: Mlflow) -> None:
+    """Dry: the answer is the list of objects that would change."""
+    output = mlflow.play("--check", mlflow_replicas=2)
+    assert re.findall(r"(\w+/\w+ \S+): updated", output) == [f"{NAMESPACE}/Deployment mlflow"]
