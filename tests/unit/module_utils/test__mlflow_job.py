@@ -1,0 +1,201 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Which run belongs to which training Job, and that both end alike: with a tracking server in memory and a fake cluster."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from ansible_collections.slipway.mlops.plugins.module_utils import _mlflow_connect, _run_mlflow_job
+from ansible_collections.slipway.mlops.plugins.module_utils._mlflow_api import MlflowError
+from ansible_collections.slipway.mlops.plugins.module_utils._mlflow_job_plan import job_name, key, latest, problems, verdict, with_run
+from ansible_collections.slipway.mlops.plugins.module_utils._model import Refused
+from ansible_collections.slipway.mlops.plugins.module_utils._module import Call
+from fakes import FakeClock, FakeCluster
+
+JOB: dict[str, Any] = {
+    "apiVersion": "batch/v1",
+    "kind": "Job",
+    "metadata": {"namespace": "ml"},
+    "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "training", "image": "training:1"}]}}},
+}
+
+
+def condition(kind: str) -> dict[str, Any]:
+    return {"status": {"conditions": [{"type": kind, "status": "True"}]}}
+
+
+@pytest.mark.parametrize(
+    ("live", "state"),
+    [(None, None), ({}, "RUNNING"), (condition("Complete"), "FINISHED"), (condition("Failed"), "FAILED"), (condition("Suspended"), "RUNNING")],
+)
+def test_the_state_that_a_run_must_have(live: Any, state: str | None) -> None:
+    assert verdict(live) == state
+
+
+def test_the_same_content_has_the_same_key() -> None:
+    other = copy.deepcopy(JOB)
+    other["spec"]["template"]["spec"]["containers"][0]["image"] = "training:2"
+    keys = {key(JOB, "e", ""), key(copy.deepcopy(JOB), "e", ""), key(other, "e", ""), key(JOB, "e", "2"), key(JOB, "f", "")}
+    assert len(keys) == 4
+
+
+def test_the_longest_name_still_fits_into_a_label() -> None:
+    assert len(job_name("a" * 40, key(JOB, "e", ""), 9999)) <= 63 - len("-99999") and problems("a" * 40, JOB, []) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "sweep", "said"),
+    [
+        ("Airline", {}, [], "lower case"),
+        ("a" * 41, {}, [], "at most 40"),
+        ("a", {"kind": "CronJob"}, [], "a batch/v1 Job is needed"),
+        ("a", {"metadata": {}}, [], "metadata.namespace is missing"),
+        ("a", {"spec": {"template": {"spec": {"containers": []}}}}, [], "containers is empty"),
+        ("a", {}, [{"x": 1}], "needs completionMode: Indexed and completions: 1"),
+        ("a", {"spec": {"template": {"spec": {"containers": [{"env": [{"name": "MLFLOW_RUN_ID"}]}]}}}}, [], "MLFLOW_RUN_ID is set by this module"),
+    ],
+)
+def test_what_is_refused(name: str, change: dict[str, Any], sweep: list[dict[str, Any]], said: str) -> None:
+    found = problems(name, {**JOB, **change}, sweep)
+    assert len(found) == 1 and said in found[0], found
+
+
+def test_the_job_is_told_its_run_and_nothing_else_changes() -> None:
+    told = with_run(JOB, "a-1", "r1", "7")
+    assert told["spec"]["template"]["spec"]["containers"][0]["env"] == [
+        {"name": "MLFLOW_RUN_ID", "value": "r1"},
+        {"name": "MLFLOW_EXPERIMENT_ID", "value": "7"},
+    ]
+    assert "env" not in JOB["spec"]["template"]["spec"]["containers"][0] and "name" not in JOB["metadata"]
+
+
+def test_the_newest_attempt_counts() -> None:
+    runs = [{"info": {"run_id": str(n), "status": "FAILED"}, "data": {"tags": [{"key": "slipway.attempt", "value": str(n)}]}} for n in (2, 10, 9)]
+    assert (found := latest(runs)) and found.id == "10"
+    assert latest([]) is None
+
+
+class Tracking:
+    """MLflow as far as the module speaks to it."""
+
+    def __init__(self, *experiments: str) -> None:
+        self.experiments, self.runs = experiments, dict[str, dict[str, Any]]()
+
+    def get(self, name: str, **query: str) -> Any:
+        if name == "runs/get":
+            run = self.runs[query["run_id"]]
+            return {"run": {"info": {"run_id": query["run_id"], "status": run["status"], "experiment_id": "1"}, "data": {}}}
+        if query["experiment_name"] not in self.experiments:
+            raise MlflowError("no", 404, "RESOURCE_DOES_NOT_EXIST")
+        return {"experiment": {"experiment_id": "1", "lifecycle_stage": "active"}}
+
+    def post(self, name: str, body: Any) -> Any:
+        if name == "runs/create":
+            identity = f"r{len(self.runs) + 1}"
+            self.runs[identity] = {"status": "RUNNING", "tags": body["tags"]}
+            return {"run": {"info": {"run_id": identity}}}
+        if name == "runs/update":
+            self.runs[body["run_id"]]["status"] = body["status"]
+            return {}
+        asked = {identity: run for identity, run in self.runs.items() if any(f"'{tag['value']}'" in body["filter"] for tag in run["tags"])}
+        return {"runs": [{"info": {"run_id": identity, "status": run["status"]}, "data": {"tags": run["tags"]}} for identity, run in asked.items()]}
+
+    def close(self) -> None: ...
+
+
+class World:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.tracking, self.cluster = Tracking("e"), FakeCluster()
+        self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ml"}}, "test")
+        self.ends: Any = "Complete"  # condition that the next Job gets; None: it goes on
+        monkeypatch.setattr(_mlflow_connect, "connect", lambda call: self.tracking)
+        monkeypatch.setattr(_run_mlflow_job.manifests, "run", self.applied)
+
+    def applied(self, call: Call) -> dict[str, Any]:
+        job = call.params["manifests"][-1]
+        stored, _new = self.cluster.apply(job, "test")
+        if self.ends:
+            for live in self.cluster.objects.values():
+                if live["metadata"]["name"] == stored["metadata"]["name"]:
+                    live["status"] = condition(self.ends)["status"]
+        return {"changed": True, "failed": True, "msg": "it failed"} if self.ends == "Failed" else {"changed": True}
+
+    def train(self, **params: Any) -> dict[str, Any]:
+        given = {name: option.get("default") for name, option in _run_mlflow_job.ARGUMENTS.items()}
+        given |= {"namespace": "ml", "name": "a", "experiment": "e", "job": JOB, **params}
+        return _run_mlflow_job.run(Call(given, cluster=self.cluster, clock=FakeClock(), check_mode=bool(params.get("check"))))
+
+    def jobs(self) -> list[str]:
+        return [ref.name for ref in self.cluster.objects if ref.kind == "Job"]
+
+    def states(self) -> list[str]:
+        return [run["status"] for run in self.tracking.runs.values()]
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+@pytest.mark.parametrize(("ends", "state"), [("Complete", "FINISHED"), ("Failed", "FAILED")])
+def test_a_pod_that_died_without_a_word_still_ends_its_run(world: World, ends: str, state: str) -> None:
+    world.ends = ends
+    result = world.train()
+    assert world.states() == [state] and result["run"]["status"] == state and bool(result.get("failed")) is (ends == "Failed")
+
+
+def test_the_same_content_is_trained_once(world: World) -> None:
+    assert world.train()["changed"] and not world.train()["changed"]
+    assert len(world.jobs()) == 1
+    world.train(generation="2")
+    assert len(world.jobs()) == 2
+
+
+def test_what_failed_is_tried_again_as_a_new_run(world: World) -> None:
+    world.ends = "Failed"
+    world.train()
+    world.ends = "Complete"
+    world.train()
+    assert world.states() == ["FAILED", "FINISHED"] and len(world.jobs()) == 2
+
+
+def test_what_still_runs_is_followed_and_not_launched_again(world: World) -> None:
+    world.ends = None
+    world.train(wait=False)
+    world.ends = "Complete"
+    assert world.train()["run"]["status"] == "FINISHED"
+    assert world.states() == ["FINISHED"] and len(world.jobs()) == 1
+
+
+def test_a_launch_that_stopped_before_its_job_goes_on(world: World) -> None:
+    world.ends = None
+    world.train(wait=False)
+    world.cluster.objects = {ref: live for ref, live in world.cluster.objects.items() if ref.kind != "Job"}
+    world.ends = "Complete"
+    world.train()
+    assert world.states() == ["FINISHED"]
+
+
+def test_a_run_whose_job_failed_while_nobody_looked_is_settled_first(world: World) -> None:
+    world.ends = None
+    world.train(wait=False)
+    for ref, live in world.cluster.objects.items():
+        if ref.kind == "Job":
+            live["status"] = condition("Failed")["status"]
+    world.ends = "Complete"
+    world.train()
+    assert world.states() == ["FAILED", "FINISHED"]
+
+
+def test_check_mode_writes_nothing(world: World) -> None:
+    result = world.train(check=True)
+    assert result["changed"] and world.states() == [] and world.jobs() == []
+
+
+def test_a_missing_experiment_is_refused_with_the_way_out(world: World) -> None:
+    with pytest.raises(Refused, match="make it with mlflow_experiment"):
+        world.train(experiment="none")
+    assert world.states() == []
