@@ -183,13 +183,18 @@ def spared(host: str, no_proxy: str) -> bool:
 
 def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
     """Verifies by the given CA (else the system's) and shows the client certificate, if there is one."""
-    try:
-        context = ssl.create_default_context(cadata=endpoint.ca.decode("utf-8", "replace") if endpoint.ca else None)
-    except ssl.SSLError:
-        raise Refused([f"The CA certificate for {endpoint.server} is not PEM."]) from None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not endpoint.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    elif endpoint.ca:
+        try:
+            context.load_verify_locations(cadata=endpoint.ca.decode("utf-8", "replace"))
+        except ssl.SSLError:
+            raise Refused([f"The CA certificate for {endpoint.server} is not PEM."]) from None
+    else:
+        context.load_default_certs()
     if endpoint.certificate:
         # ssl reads these from a file only; mkstemp makes it 0600, and it is gone before anything is sent.
         handle, path = tempfile.mkstemp(prefix="slipway-")

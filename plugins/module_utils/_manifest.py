@@ -42,15 +42,30 @@ class Declared:
         return dataclasses.replace(self, body=body, ref=ref_of(body))
 
 
+@dataclass(frozen=True)
+class Documents:
+    """What `manifests` holds: (place, document) pairs, and what could not be read as YAML."""
+
+    found: list[tuple[str, Any]]
+    problems: list[str]
+
+
+def documents_of(manifests: Any) -> Documents:
+    """The documents of YAML text, an object, or a list of both."""
+    problems: list[str] = []
+    return Documents(list(_taken_apart(manifests, problems)), problems)
+
+
 def read(manifests: Any, namespace: str, origin: str = "") -> list[Declared]:
-    """All objects of `manifests` (YAML text, an object, or a list of both), ordered by level; Refused with every problem.
+    """All objects of `manifests` (or of its Documents), ordered by level; Refused with every problem.
 
     `namespace` is given to built-in namespaced objects without one. `origin` is the file and line that Ansible knows.
     """
-    problems: list[str] = []
+    documents = manifests if isinstance(manifests, Documents) else documents_of(manifests)
+    problems = list(documents.problems)
     result: list[Declared] = []
     seen: dict[tuple[str, str, str, str], str] = {}
-    for place, document in documents_of(manifests, problems):
+    for place, document in documents.found:
         found = problems_of(document)
         if found:
             problems += [f"{place}: {problem}" for problem in found]
@@ -95,10 +110,10 @@ def digest_of(body: Object) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def secret_values(manifests: Any) -> set[str]:
-    """Every value of every Secret in `manifests`, as written and decoded, so that a doorway can censor it wherever it turns up."""
+def secret_values(manifests: Documents) -> set[str]:
+    """Every value of every Secret, as written and decoded, so that a doorway can censor it wherever it turns up."""
     values: set[str] = set()
-    for _place, document in documents_of(manifests, []):
+    for _place, document in manifests.found:
         if isinstance(document, dict) and document.get("kind") == "Secret":
             for part in ("data", "stringData"):
                 entries = document.get(part)
@@ -107,7 +122,7 @@ def secret_values(manifests: Any) -> set[str]:
     return {value for value in values if len(value) > 2}
 
 
-def documents_of(manifests: Any, problems: list[str]) -> Iterator[tuple[str, Any]]:
+def _taken_apart(manifests: Any, problems: list[str]) -> Iterator[tuple[str, Any]]:
     """(place, document) pairs; kind List is flattened, empty documents are left out."""
     items = manifests if isinstance(manifests, list) else [manifests]
     for index, item in enumerate(items):

@@ -9,7 +9,7 @@ from typing import Any
 from . import _syntax
 from ._applyset import SetName
 from ._diff import diff
-from ._manifest import Declared, documents_of, read, secret_values
+from ._manifest import Declared, Documents, documents_of, read, secret_values
 from ._model import DELETED, READY, Refused, Report, Unfinished
 from ._module import Call
 from ._reconcile import Reconciler
@@ -53,16 +53,18 @@ def portable(params: dict[str, Any], origin: str) -> dict[str, Any]:
     """Options for a module file on a host: YAML is read, and all that is wrong with it told, on the controller, which has PyYAML."""
     if not params.get("manifests"):
         return params
-    read(params["manifests"], str(params.get("namespace") or ""), origin)
-    return {**params, "manifests": [document for _place, document in documents_of(params["manifests"], [])]}
+    documents = documents_of(params["manifests"])
+    read(documents, str(params.get("namespace") or ""), origin)
+    return {**params, "manifests": [document for _place, document in documents.found]}
 
 
 def run(call: Call) -> dict[str, Any]:
     begun = call.clock.now()
     params = call.params
-    call.secrets |= secret_values(params["manifests"])
+    documents = documents_of(params["manifests"])
+    call.secrets |= secret_values(documents)
     owner = SetName(params["name"], params["namespace"])
-    items = _declared(call, owner)
+    items = _declared(call, owner, documents)
     if (params["state"] == "absent" or params["prune"]) and not call.names_cluster:
         raise Refused(
             ["Objects may be deleted, and no cluster is named: set `kubeconfig` (or `host`) or K8S_AUTH_KUBECONFIG; ~/.kube/config is not taken for that."]
@@ -96,7 +98,7 @@ def objects(report: Report) -> list[dict[str, Any]]:
     return result
 
 
-def _declared(call: Call, owner: SetName) -> list[Declared]:
+def _declared(call: Call, owner: SetName, documents: Documents) -> list[Declared]:
     """Everything declared, by manifest or as a secret; all problems of the input at once."""
     params = call.params
     problems = []
@@ -109,7 +111,7 @@ def _declared(call: Call, owner: SetName) -> list[Declared]:
         problems.append(f"wait_timeout: {params['wait_timeout']} is not a number of seconds above 0 (`wait: false` does not wait).")
     items: list[Declared] = []
     try:
-        items = read(params["manifests"], owner.namespace, call.origin)
+        items = read(documents, owner.namespace, call.origin)
     except Refused as refused:
         problems += refused.problems
     try:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,8 +56,10 @@ def documents(text: str) -> Iterator[Any]:
     try:
         yield from yaml.load_all(text, Loader=StrictLoader)
     except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        hint = "; YAML is indented with spaces, not tabs" if "'\\t'" in str(error.problem) else ""
+        mark = error.problem_mark
+        line = f"line {mark.line + 1}: " if mark else ""
+        written = text.splitlines()[mark.line : mark.line + 1] if mark else []
+        hint = "; YAML is indented with spaces, not tabs" if any(re.match(r" *\t", one) for one in written) else ""
         raise YamlError(f"{line}{error.problem or error.context}{hint}") from None
     except yaml.YAMLError as error:
         raise YamlError(str(error).replace("\n", " ")) from None

@@ -7,7 +7,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from ansible_collections.slipway.mlops.plugins.module_utils._manifest import read, secret_values
+from ansible_collections.slipway.mlops.plugins.module_utils._manifest import documents_of, read, secret_values
 from ansible_collections.slipway.mlops.plugins.module_utils._model import Refused
 
 
@@ -29,8 +29,8 @@ def problems(manifests, **keywords):
 ONE = [
     # what is given, the one problem
     ("kind: A\nkind: B\n", 'document 1, line 2: key "kind" is given twice (first in line 1).'),
-    ("kind: A\n\tx: 1\n", "document 1, line 2: found a tab character that violates indentation."),
-    ("a:\n\t- 1\n", "document 1, line 2: found character '\\t' that cannot start any token; YAML is indented with spaces, not tabs."),
+    ("kind: A\n\tx: 1\n", "document 1, line 2: found a tab character that violates indentation; YAML is indented with spaces, not tabs."),
+    ("a:\n\t- 1\n", "document 1, line 2: found character that cannot start any token; YAML is indented with spaces, not tabs."),
     ("a: [1\n", "document 1, line 2: did not find expected ',' or ']'."),
     ("---\n---\nb: {c: 1\n", "document 2, line 4: did not find expected ',' or '}'."),
     ([["x"]], "manifests[0][0]: is text, not an object with apiVersion, kind and metadata."),
@@ -131,5 +131,5 @@ def test_yaml_is_read_as_json_would_be():
 def test_secret_values_are_known_as_written_and_decoded():
     encoded = base64.b64encode(b"canary-two").decode()
     text = f"kind: Secret\nstringData: {{a: canary-one}}\ndata: {{b: {encoded}}}\n"
-    assert secret_values(text) == {"canary-one", "canary-two", encoded}
-    assert secret_values([{"kind": "Secret", "data": "nonsense"}, "a: [", None, 5]) == set()
+    assert secret_values(documents_of(text)) == {"canary-one", "canary-two", encoded}
+    assert secret_values(documents_of([{"kind": "Secret", "data": "nonsense"}, "a: [", None, 5])) == set()
