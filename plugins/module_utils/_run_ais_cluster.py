@@ -185,6 +185,8 @@ class _Present:
             self._set_config(proxy, differences)
         self._each_bucket(proxy, act=True)
         restarts = outdated(found.stateful_sets, found.pods, found.state.primary)
+        # One that a killed run left out of service goes first: the others wait until it is back.
+        restarts.sort(key=lambda restart: not found.map_flags(restart.daemon) & MAP_MAINTENANCE if restart.daemon.role == TARGET else 2)
         self._each_maintenance(found, roller, {restart.daemon.pod for restart in restarts})
         self._did["restarts"] += [restart.facts() for restart in restarts]
         roller.restart(restarts)

@@ -227,13 +227,13 @@ def test_a_restart_stops_at_a_daemon_that_does_not_come_back() -> None:
 def test_a_run_after_a_killed_one_goes_on_where_it_stopped() -> None:
     cluster = FakeAis()
     cluster.new_template("aisnode:5.1", only="target")
+    cluster.flags["ais-ais-target-w3-0"] = 20  # the killed run had moved its objects away
     cluster.delete(Ref("v1", "Pod", "ais", "ais-ais-target-w1-0"), cluster.objects[Ref("v1", "Pod", "ais", "ais-ais-target-w1-0")]["metadata"]["uid"])
     cluster.clock.advance(5)
-    cluster.flags["ais-ais-target-w2-0"] = 20  # the killed run had moved its objects away
     cluster.told.clear()
     run(cluster)
-    assert [pod for action, pod, _flags in cluster.told if action == "delete"] == ["ais-ais-target-w2-0", "ais-ais-target-w3-0"]
-    assert [value["sid"] for action, _pod, value in cluster.told if action == "start-maintenance"] == ["ais-ais-target-w3-0"]
+    assert [pod for action, pod, _flags in cluster.told if action == "delete"] == ["ais-ais-target-w3-0", "ais-ais-target-w2-0"]
+    assert [value["sid"] for action, _pod, value in cluster.told if action == "start-maintenance"] == ["ais-ais-target-w2-0"]
 
 
 def test_maintenance_follows_the_declaration() -> None:
