@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import argparse
 import errno
-import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from slipway_lab import fleet, hosts, requirements, up
+from slipway_lab import fleet, guest, hosts, requirements, up
 from slipway_lab.errors import LabError
 from slipway_lab.layout import Lab, from_environment
 from slipway_lab.progress import say
@@ -35,6 +34,9 @@ def main() -> int:
         ("fleet", fleet.MAX_FLEET, "exactly N nodes that exist in the API alone, kept Ready by kwok; 0 removes them"),
     ):
         commands.add_parser(name, help=text).add_argument("count", type=_count(most), metavar="N")
+    virtual = commands.add_parser("guest", help="a virtual machine with its own kernel: up, down, or ssh [COMMAND]")
+    virtual.add_argument("action", choices=("up", "down", "ssh"))
+    virtual.add_argument("words", nargs=argparse.REMAINDER)
     args = parser.parse_args()
     try:
         lab = from_environment(CLONE)
@@ -80,6 +82,16 @@ def _run(args: argparse.Namespace, lab: Lab) -> int:
         up.resize_hosts(lab, args.count)
     elif args.command == "fleet":
         up.resize_fleet(lab, args.count)
+    elif args.command == "guest" and args.action == "ssh":
+        return _ssh(guest.folder(lab) / "ssh_config", "guest", args.words)
+    elif args.command == "guest":
+        up.guest_up(lab) if args.action == "up" else guest.down(lab)
     elif args.command == "ssh":
-        return subprocess.run(["ssh", "-F", str(lab.ssh / "config"), args.machine, *args.words], env=os.environ, check=False).returncode
+        return _ssh(lab.ssh / "config", args.machine, args.words)
     return 0
+
+
+def _ssh(config: Path, machine: str, words: list[str]) -> int:
+    if not config.exists():
+        raise LabError(f"{config} is not there: bring the lab (or the guest) up first")
+    return subprocess.run(["ssh", "-F", str(config), machine, *words], check=False).returncode

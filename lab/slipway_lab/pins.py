@@ -33,6 +33,9 @@ HOST_COMMANDS = {
     "ssh-keygen": "openssh-client",
 }
 
+# For the virtual machine only.
+GUEST_COMMANDS = {"qemu-system-x86_64": "qemu-system-x86", "mke2fs": "e2fsprogs", "debugfs": "e2fsprogs"}
+
 # In a node. Nothing here is set up for what the collection's roles are there to set up.
 NODE_PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "udev", "kmod", "procps", "util-linux", "mount", "xfsprogs",

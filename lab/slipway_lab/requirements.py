@@ -19,12 +19,12 @@ from slipway_lab.shell import run
 _PLACES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/lib/podman")
 
 
-def missing_packages() -> list[str]:
+def missing_packages(commands: dict[str, str]) -> list[str]:
     path = os.pathsep.join([os.environ.get("PATH", ""), *_PLACES])
-    return sorted({package for command, package in pins.HOST_COMMANDS.items() if not shutil.which(command, path=path)})
+    return sorted({package for command, package in commands.items() if not shutil.which(command, path=path)})
 
 
-def ensure(lab: Lab) -> None:
+def ensure(lab: Lab, commands: dict[str, str] = pins.HOST_COMMANDS) -> None:
     """Returns on a machine that can carry the lab."""
     os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", ""), *_PLACES])
     problems = []
@@ -32,7 +32,7 @@ def ensure(lab: Lab) -> None:
         problems.append(f"the lab is built for x86_64, this machine is {platform.machine()}")
     if os.geteuid() != 0:
         problems.append("the lab makes loop devices and privileged containers: run it as root")
-    missing = missing_packages()
+    missing = missing_packages(commands)
     apt = shutil.which("apt-get")
     if missing and (os.geteuid() != 0 or not apt):
         problems.append(f"missing programs; on Debian: apt-get install --no-install-recommends {' '.join(missing)}")

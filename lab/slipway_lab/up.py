@@ -9,7 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
-from slipway_lab import cluster, disks, fleet, hosts, images, kernel, node_image, nodes, ownership, programs, registry, requirements
+from slipway_lab import cluster, disks, fleet, guest, hosts, images, kernel, node_image, nodes, ownership, pins, programs, registry, requirements
 from slipway_lab.cache import locked
 from slipway_lab.containers import podman, podman_ok
 from slipway_lab.errors import LabError
@@ -178,6 +178,13 @@ def resize_fleet(lab: Lab, count: int) -> None:
             raise LabError("the cluster does not answer: run `lab/lab up` first")
         with step(f"Fleet: {count}", lab.logs, "kwok"):
             fleet.resize(lab, count)
+
+
+def guest_up(lab: Lab) -> None:
+    """The virtual machine, beside the cluster or without one."""
+    requirements.ensure(lab, {**pins.HOST_COMMANDS, **pins.GUEST_COMMANDS})
+    with locked(lab.runtime / "lock"):
+        guest.up(lab)
 
 
 def status(lab: Lab) -> bool:

@@ -1,0 +1,60 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One place for versions: what is written elsewhere says the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from slipway_lab import pins, programs
+
+ROOT = Path(__file__).resolve().parents[3]
+MODULES = {
+    "kubernetes": ("k8s.io/kubernetes", pins.KUBERNETES),
+    "coredns": ("github.com/coredns/coredns", pins.COREDNS),
+    "local-path-provisioner": ("github.com/rancher/local-path-provisioner", pins.LOCAL_PATH_PROVISIONER),
+    "kwok": ("sigs.k8s.io/kwok", pins.KWOK),
+    "aistore": ("github.com/NVIDIA/aistore", pins.AISTORE),
+    "aisloader": ("github.com/NVIDIA/aistore", pins.AISTORE),
+}
+
+
+@pytest.mark.parametrize("folder", sorted(MODULES))
+def test_the_go_modules_hold_the_pinned_versions(folder: str) -> None:
+    module, version = MODULES[folder]
+    assert re.search(rf"{re.escape(module)} v{re.escape(version)}\b", (ROOT / "lab" / "go" / folder / "go.mod").read_text())
+    assert f"{module} v{version} h1:" in (ROOT / "lab" / "go" / folder / "go.sum").read_text()
+
+
+def test_kubernetes_and_etcd_belong_together() -> None:
+    text = (ROOT / "lab" / "go" / "kubernetes" / "go.mod").read_text()
+    assert f"go.etcd.io/etcd/server/v3 v{pins.ETCD}" in text
+    staging = set(re.findall(r"=> k8s\.io/\S+ (v\S+)", text))
+    assert staging == {"v0." + pins.KUBERNETES.split(".", 1)[1]}
+
+
+def test_every_program_has_its_folder() -> None:
+    assert {p.name for p in (ROOT / "lab" / "go").iterdir()} == set(programs.PROGRAMS)
+
+
+@pytest.mark.parametrize(("image", "package", "version"), [("mlflow", "mlflow", pins.IMAGES["mlflow"]), ("aim", "aim", pins.IMAGES["aim"])])
+def test_python_images_hold_the_version_of_their_tag_with_hashes(image: str, package: str, version: str) -> None:
+    lines = (ROOT / "images" / image / "requirements.txt").read_text()
+    assert re.search(rf"^{package}=={re.escape(version)} \\$", lines, re.MULTILINE)
+    packages = re.findall(r"^[a-z0-9._-]+==\S+", lines, re.MULTILINE | re.IGNORECASE)
+    assert len(re.findall(r"^[a-z0-9._-]+==\S+ \\\n    --hash=", lines, re.MULTILINE | re.IGNORECASE)) == len(packages) > 20
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("images/*/Containerfile")), ids=lambda p: p.parent.name)
+def test_images_take_any_base_and_do_not_run_as_root(path: Path) -> None:
+    text = path.read_text()
+    assert re.search(r"^ARG BASE_IMAGE=\S+:\S+$", text, re.MULTILINE)
+    users = re.findall(r"^USER (\d+):(\d+)$", text, re.MULTILINE)
+    assert users and users[-1] != ("0", "0")
+
+
+def test_the_node_files_name_the_pinned_images() -> None:
+    assert f'"registry.k8s.io/pause:{pins.PAUSE}"' in (ROOT / "lab/node/files/etc/containerd/config.toml").read_text()
+    assert f"local-path-provisioner:v{pins.LOCAL_PATH_PROVISIONER}" in (ROOT / "lab/manifests/local-path-storage.yaml").read_text()
