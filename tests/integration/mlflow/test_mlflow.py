@@ -10,7 +10,7 @@ import re
 import pytest
 from mlflow_lab import BUCKET, NAMESPACE, S3, SERVERS, Mlflow, changed, kubectl, notebook, until
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 LOG = """
 import hashlib, json, mlflow, os, sys
