@@ -526,9 +526,9 @@ TABLE: dict[tuple[str, str], Callable[[Live], Verdict]] = {
 
 def documented() -> list[tuple[str, str, str]]:
     """Rows of docs/health.md: kind, ready when, failed when. The last row is every other kind."""
-    rows = [(kind, rule) for (_, kind), rule in TABLE.items()] + [("any other", _other)]
+    rows = [(kind, rule) for (_group_name, kind), rule in TABLE.items()] + [("any other", _other)]
     texts = [(kind, " ".join((rule.__doc__ or "").split()).partition(" Failed: ")) for kind, rule in rows]
-    return [(kind, ready.removeprefix("Ready: "), failed) for kind, (ready, _, failed) in texts]
+    return [(kind, ready.removeprefix("Ready: "), failed) for kind, (ready, _mark, failed) in texts]
 
 
 # ---- pods and events ----------------------------------------------------------------------------------------------------------------
@@ -545,10 +545,10 @@ def _workload_with_pods(live: Live, verdict: Verdict, pods: Sequence[Live], told
         return _job_with_pods(verdict, judged, told.get(_uid(live), ()))
     failed = [item for item in judged if item[1].state == FAILED]
     if failed:
-        name, state, _ = min(failed, key=lambda item: item[1].grace)
+        name, state, _pod_object = min(failed, key=lambda item: item[1].grace)
         grace = 0.0 if verdict.state == FAILED and not verdict.grace else state.grace
         return Verdict(FAILED, f"{verdict.reason}; {name}: {state.reason}", grace)
-    waiting = [(name, state) for name, state, _ in judged if state.state == PROGRESSING]
+    waiting = [(name, state) for name, state, _pod_object in judged if state.state == PROGRESSING]
     if verdict.state == PROGRESSING and waiting:
         name, state = waiting[0]
         more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
@@ -566,14 +566,14 @@ def _job_with_pods(verdict: Verdict, judged: Sequence[JudgedPod], own: Sequence[
     crashing = [item for item in failed if item not in over and "CrashLoopBackOff" in _waiting_reasons(item[2])]
     if verdict.state == FAILED:
         shown = (over or crashing or failed)[-1:]
-        return Verdict(FAILED, "; ".join([verdict.reason] + [f"{name}: {state.reason}" for name, state, _ in shown]))
+        return Verdict(FAILED, "; ".join([verdict.reason] + [f"{name}: {state.reason}" for name, state, _pod_object in shown]))
     stuck = [item for item in failed if item not in over and item not in crashing]
     if stuck:
-        name, state, _ = min(stuck, key=lambda item: item[1].grace)
+        name, state, _pod_object = min(stuck, key=lambda item: item[1].grace)
         return Verdict(FAILED, f"{verdict.reason}; {name}: {state.reason}", state.grace)
     waiting = crashing + [item for item in judged if item[1].state == PROGRESSING]
     if waiting:
-        name, state, _ = waiting[0]
+        name, state, _pod_object = waiting[0]
         return Verdict(PROGRESSING, f"{verdict.reason}, waiting for {name} ({state.reason})")
     if not judged and own and own[-1].get("reason") == "FailedCreate":
         return Verdict(FAILED, f"{verdict.reason}; {_event(own[-1])}", GRACE_RETRY)

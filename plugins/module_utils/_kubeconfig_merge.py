@@ -269,6 +269,6 @@ def _hidden(value: Any, before: Any) -> str:
 def _address(value: Any) -> Any:
     """A URL without a user in it."""
     if isinstance(value, str) and "://" in value and "@" in value.partition("://")[2].partition("/")[0]:
-        scheme, _, rest = value.partition("://")
+        scheme, _colon, rest = value.partition("://")
         return f"{scheme}://***@{rest.partition('@')[2]}"
     return value

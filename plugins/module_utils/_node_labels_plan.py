@@ -20,6 +20,7 @@ from ._model import Object
 MEMORY_PREFIX = "slipway.mlops/taints."
 MANAGER_PREFIX = "slipway:"
 HOSTNAME_LABEL = "kubernetes.io/hostname"
+MANY = 50  # nodes that are told one by one
 SET_NAME_SIZE = 50  # characters; the name is part of an annotation's
 
 LABELS, ANNOTATIONS = "labels", "annotations"
@@ -183,7 +184,7 @@ def _read_taints(given: Any, where: str, problems: list[str]) -> tuple[Taint, ..
         value = item.get("value", "")
         found = [("key", syntax.key(item.get("key"))), ("value", syntax.label_value(value)), ("effect", syntax.taint_effect(item.get("effect")))]
         problems += [f'{spot}.{part}: "{item.get(part, "")}" {problem}.' for part, problem in found if problem]
-        if any(problem for _, problem in found):
+        if any(problem for _part, problem in found):
             continue
         taint = (item["key"], value, item["effect"])
         if any((taint[0], taint[2]) == (other[0], other[2]) for other in good):
@@ -426,12 +427,29 @@ def views(step: Step) -> tuple[Object, Object]:
         _put(after, section, dict(sorted({**{key: live[key] for key in kept}, **declared}.items())))
     planned = plan_taints(item, node, step.wanted.taints)
     if planned is not None and node.taints is not None:
-        ours = remembered(item, node) | {(key, effect) for key, _, effect in step.wanted.taints}
+        ours = remembered(item, node) | {(key, effect) for key, _value, effect in step.wanted.taints}
         for view, taints in ((before, node.taints), (after, planned[0])):
             _put(view, "taints", [_text(taint) for taint in taints if (taint["key"], taint["effect"]) in ours])
     elif planned is not None:
         _put(before, "taints", [f"{key}:{effect}" for key, effect in sorted(remembered(item, node))])
     return before, after
+
+
+def actions(steps: Sequence[Step]) -> list[str]:
+    """A sentence for each node that changes; only how many where they are many."""
+    if len(steps) > MANY:
+        return [f"{len(steps)} nodes: labels, annotations and taints"]
+    return [f"node {step.node.name} (set {step.set.name}): {_difference(*views(step))}" for step in steps]
+
+
+def _difference(before: Object, after: Object) -> str:
+    told = []
+    for section in (LABELS, ANNOTATIONS):
+        old, new = before.get(section) or {}, after.get(section) or {}
+        told += [f"{section[:-1]} {key} {old.get(key, '(none)')} -> {new.get(key, '(none)')}" for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    old, new = before.get("taints") or [], after.get("taints") or []
+    told += [f"taint {taint} goes" for taint in old if taint not in new] + [f"taint {taint} comes" for taint in new if taint not in old]
+    return ", ".join(told) or "taken into the set"
 
 
 def _put(view: Object, section: str, value: Any) -> None:

@@ -13,6 +13,7 @@ from ._node_labels_plan import (
     Node,
     Step,
     Wanted,
+    actions,
     conflicts,
     needs_whole_nodes,
     plan,
@@ -93,7 +94,7 @@ def _write_one(cluster: Cluster, step: Step, force: bool, dry_run: bool) -> None
 def _write_taints(cluster: Cluster, step: Step, force: bool, dry_run: bool) -> None:
     """The server keeps taints as one list, so it is replaced only if the node is still the one that was read."""
     ref = Ref("v1", "Node", "", step.node.name)
-    for _ in range(TRIES):
+    for _attempt in range(TRIES):
         live = cluster.get(ref)
         node = read_node(live, whole=True) if live else None
         if node is None or node.uid != step.node.uid:
@@ -121,6 +122,7 @@ def _result(call: Call, steps: list[Step], started: float) -> Object:
         "changed": bool(touched),
         "nodes": [{"set": step.set.name, "name": step.node.name, "action": "updated" if step.wanted != Wanted() else "cleaned"} for step in touched],
         "unchanged": len(steps) - len(touched),
+        "actions": actions(touched),
         "server": call.cluster.server,
         "context": call.cluster.context,
         "requests": call.cluster.requests,
@@ -128,5 +130,5 @@ def _result(call: Call, steps: list[Step], started: float) -> Object:
     }
     if call.diff:
         both = [(f"{step.node.name} (set {step.set.name})", *views(step)) for step in touched]
-        result["diff"] = {"before": {name: before for name, before, _ in both}, "after": {name: after for name, _, after in both}}
+        result["diff"] = {"before": {name: before for name, before, _after in both}, "after": {name: after for name, _before, after in both}}
     return result

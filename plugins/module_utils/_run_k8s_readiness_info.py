@@ -52,11 +52,11 @@ def run(call: Call) -> Object:
     entries: list[Entry] = [("", ref, verdict) for ref, verdict in zip(named, all_of(lambda ref: _look(cluster, ref, live), named))]
     for owner in sets:
         entries += _of_set(cluster, owner, live)
-    pods, events = _around(cluster, {ref.namespace for _, ref, verdict in entries if verdict.state not in (READY, UNKNOWN)} - {""})
+    pods, events = _around(cluster, {ref.namespace for _owner, ref, verdict in entries if verdict.state not in (READY, UNKNOWN)} - {""})
     told = [(owner, ref, _explained(verdict, live.get(ref), pods.values(), events)) for owner, ref, verdict in entries]
     results = [_result(cluster, owner, ref, verdict, live, pods) for owner, ref, verdict in told]
     counts: dict[str, int] = {}
-    for _, _, verdict in told:
+    for _owner, _ref, verdict in told:
         counts[verdict.state] = counts.get(verdict.state, 0) + 1
     return {
         "changed": False,

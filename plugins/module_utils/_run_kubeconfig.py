@@ -18,7 +18,7 @@ except ImportError:  # a host; JSON is YAML, too
     yaml = None  # type: ignore[assignment]
 
 from . import _files, _yaml
-from ._kubeconfig_merge import Config, Merged, absolute, check, empty, files, merge, programs, remove, select, view
+from ._kubeconfig_merge import SECTIONS, Config, Merged, absolute, check, empty, files, merge, programs, remove, select, view
 from ._model import Refused
 
 LOCK_PATIENCE = 10.0  # seconds; kubectl holds the lock for milliseconds
@@ -135,6 +135,7 @@ def _result(path: str, target: Config, done: Merged, changed: bool, backup: str,
     result: dict[str, Any] = {
         "changed": changed,
         "path": path,
+        "actions": _actions(path, target, done) if changed else [],
         "current_context": done.config.get("current-context") or "",
         "found_warnings": done.warnings,
         **{section: done.names.get(section, {}) for section in ("contexts", "clusters", "users")},
@@ -144,3 +145,17 @@ def _result(path: str, target: Config, done: Merged, changed: bool, backup: str,
     if want_diff and changed:
         result["diff"] = {"before_header": path, "after_header": path, "before": view(target), "after": view(done.config, target)}
     return result
+
+
+def _actions(path: str, before: Config, done: Merged) -> list[str]:
+    """A sentence for each entry that comes, goes or becomes another one."""
+    told = []
+    for section, part in SECTIONS.items():
+        old = {entry["name"]: entry for entry in before.get(section) or []}
+        new = {entry["name"]: entry for entry in done.config.get(section) or []}
+        told += [f"{path}: {part} {name} comes" for name in new if name not in old]
+        told += [f"{path}: {part} {name} goes" for name in old if name not in new]
+        told += [f"{path}: {part} {name} changes" for name in new if name in old and new[name] != old[name]]
+    if before.get("current-context") != done.config.get("current-context"):
+        told.append(f"{path}: current context {before.get('current-context') or '(none)'} -> {done.config.get('current-context') or '(none)'}")
+    return told or [f"{path}: mode 0600"]

@@ -120,6 +120,12 @@ nodes:
       type: str
   sample:
     - {set: ais-ais, name: storage-1, action: updated}
+actions:
+  description: What was, or in check mode would be, changed, a sentence each.
+  returned: success
+  type: list
+  elements: str
+  sample: ["node storage-1 (set ais-ais): label nvidia.com/ais-target (none) -> ais"]
 unchanged:
   description: How many nodes were as declared already.
   returned: success

@@ -94,6 +94,12 @@ path:
   returned: success
   type: str
   sample: /home/me/.kube/config
+actions:
+  description: What was, or in check mode would be, changed, a sentence each.
+  returned: success
+  type: list
+  elements: str
+  sample: ["/home/me/.kube/config: context lab comes"]
 contexts:
   description: Name of each merged context in the file, by its name in the source.
   returned: success

@@ -117,7 +117,7 @@ class Pods(threading.Thread):
         self.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_unused: object) -> None:
         self._over.set()
         self.join()
 

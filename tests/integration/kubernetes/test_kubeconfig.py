@@ -52,7 +52,7 @@ def test_two_clusters_of_the_same_names_stay_two(kubeconfig: str, tmp_path: Path
         sources[name].write_text(yaml.safe_dump(content))
         sources[name].chmod(0o600)
     merged = tmp_path / "config"
-    for _ in range(2):
+    for _unused in range(2):
         merge(merged, "name=lab", f"source={sources['lab']}")
         merge(merged, "name=other", f"source={sources['other']}")
     assert reached(merged, context) == reached(sources["lab"], context)

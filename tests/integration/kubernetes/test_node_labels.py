@@ -106,7 +106,7 @@ def test_the_life_of_a_set(kubeconfig: str, admin: Any, nodes: list[str], owner:
 
 
 def test_a_conflict_names_the_holder_and_nothing_is_written(kubeconfig: str, admin: Any, nodes: list[str], owner: str) -> None:
-    one, two, _ = nodes
+    one, two, _unused = nodes
     kubectl(kubeconfig, "label", "node", one, "test.slipway/a=theirs")
     assert call(kubeconfig, name=owner + "-b", nodes={two: {"labels": {"test.slipway/a": "b"}}})["changed"]
     declared = {one: {"labels": {"test.slipway/a": "ours"}}, two: {"labels": {"test.slipway/a": "ours"}}, "no-such-node": {}}
@@ -141,9 +141,9 @@ def test_two_aistore_clusters_share_the_nodes_but_not_a_target(kubeconfig: str, 
 def test_a_node_that_is_gone_is_not_made_again(kubeconfig: str, admin: Any, nodes: list[str], owner: str) -> None:
     from ansible_collections.slipway.mlops.plugins.module_utils._node_labels_plan import plan, read_node, read_sets, resolve
 
-    sets, _ = read_sets([{"name": owner, "nodes": {nodes[0]: {"labels": {"test.slipway/a": "1"}}}}])
+    sets, _unused = read_sets([{"name": owner, "nodes": {nodes[0]: {"labels": {"test.slipway/a": "1"}}}}])
     seen = [read_node(admin.get(ref(nodes[0])), whole=False)]
-    steps, _ = plan(sets, resolve(sets, seen)[0], seen, force=False)
+    steps, _unused = plan(sets, resolve(sets, seen)[0], seen, force=False)
     unmade(admin, nodes[:1])
     with pytest.raises(ClusterError):
         admin.apply(steps[0].object, sets[0].manager)

@@ -85,11 +85,11 @@ WRONG: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
 
 def test_every_way_to_be_wrong_has_its_words(kubeconfig: str, admin: Any, namespace: str) -> None:
     """All at once, since the kubelets work side by side."""
-    made = {name: deployment(namespace, name, spec) for name, (spec, _, _) in WRONG.items()}
+    made = {name: deployment(namespace, name, spec) for name, (spec, _unused, _more) in WRONG.items()}
     for item in made.values():
         admin.create(item, "test")
     failures = []
-    for name, (_, state, words) in WRONG.items():
+    for name, (_unused, state, words) in WRONG.items():
         try:
             found = until(lambda name=name: told(kubeconfig, made[name])[0], state, *words)
         except AssertionError as error:

@@ -337,10 +337,10 @@ def test_verdict(found: dict[str, Any] | None, state: str, words: str) -> None:
 
 
 def test_every_kind_of_the_table_is_judged_ready_once_and_otherwise_once() -> None:
-    seen = {(found["kind"], state == "ready") for _, found, state, _ in CASES if found}
-    assert not [kind for _, kind in health.TABLE if (kind, True) not in seen]
+    seen = {(found["kind"], state == "ready") for _unused, found, state, _unused in CASES if found}
+    assert not [kind for _unused, kind in health.TABLE if (kind, True) not in seen]
     never_unready = {"CronJob"}
-    assert not [kind for _, kind in health.TABLE if (kind, False) not in seen and kind not in never_unready]
+    assert not [kind for _unused, kind in health.TABLE if (kind, False) not in seen and kind not in never_unready]
 
 
 @pytest.mark.parametrize(("restarts", "grace"), [(1, health.GRACE_CRASH), (health.MANY_RESTARTS, 0.0)])

@@ -46,7 +46,7 @@ def test_equal_names_of_different_clusters_are_renamed_and_reach_what_they_reach
     done = merged(A, B)
     assert done.names == {"clusters": {"kubernetes": "kubernetes-b"}, "users": {"admin": "admin-b"}, "contexts": {"admin@kubernetes": "admin@kubernetes-b"}}
     for source, context in ((A, "admin@kubernetes"), (B, "admin@kubernetes-b")):
-        cluster, user, _ = kubeconfig.resolve(done.config, context)
+        cluster, user, _unused = kubeconfig.resolve(done.config, context)
         assert cluster["server"] == source["clusters"][0]["cluster"]["server"] and user["token"] == source["users"][0]["user"]["token"]
 
 

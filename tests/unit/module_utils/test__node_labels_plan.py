@@ -67,7 +67,7 @@ def steps(declared: list[plan.LabelSet], found: list[plan.Node], force: bool = F
     ],
 )
 def test_bad_input_is_told_with_its_place_and_all_at_once(nodes_given: dict[str, Any], words: list[str]) -> None:
-    _, problems = plan.read_sets([{"name": "s", "nodes": nodes_given}])
+    _unused, problems = plan.read_sets([{"name": "s", "nodes": nodes_given}])
     assert len(problems) >= len(words)
     for word in words:
         assert any(word in problem and problem.startswith("set s") for problem in problems), problems
@@ -75,12 +75,12 @@ def test_bad_input_is_told_with_its_place_and_all_at_once(nodes_given: dict[str,
 
 @pytest.mark.parametrize("name", ["", "A", "a b", "a.b", "x" * 51])
 def test_the_name_of_a_set_is_part_of_other_names(name: str) -> None:
-    _, problems = plan.read_sets([{"name": name, "nodes": {"w1": {}}}])
+    _unused, problems = plan.read_sets([{"name": name, "nodes": {"w1": {}}}])
     assert len(problems) == 1 and problems[0].startswith("sets[0].name")
 
 
 def test_a_set_is_given_once_and_an_absent_one_names_no_nodes() -> None:
-    _, problems = plan.read_sets([{"name": "s", "nodes": {"w1": {}}}, {"name": "s", "state": "absent", "nodes": {"w1": {}}}])
+    _unused, problems = plan.read_sets([{"name": "s", "nodes": {"w1": {}}}, {"name": "s", "state": "absent", "nodes": {"w1": {}}}])
     assert any("more than once" in problem for problem in problems) and any("leave `nodes` out" in problem for problem in problems)
 
 
@@ -96,14 +96,14 @@ def test_nodes_are_found_by_name_then_hostname_then_address() -> None:
 
 
 def test_all_unknown_nodes_are_told_in_one_sentence_with_the_nearest_name() -> None:
-    _, problems = plan.resolve(sets(s={"worker-2": {}, "zz": {}}, t={"zz": {}}), nodes(live("worker-1")))
+    _unused, problems = plan.resolve(sets(s={"worker-2": {}, "zz": {}}, t={"zz": {}}), nodes(live("worker-1")))
     assert len(problems) == 1
     assert "worker-2 (did you mean worker-1?), zz (" in problems[0] and "it has worker-1" in problems[0]
 
 
 def test_a_name_that_fits_two_nodes_or_a_node_named_twice_is_refused() -> None:
     found = nodes(live("a", {"kubernetes.io/hostname": "h"}), live("b", {"kubernetes.io/hostname": "h"}), live("c", {"kubernetes.io/hostname": "hc"}))
-    _, problems = plan.resolve(sets(s={"h": {}, "c": {}, "hc": {}}), found)
+    _unused, problems = plan.resolve(sets(s={"h": {}, "c": {}, "hc": {}}), found)
     assert sorted(problems) == ['set s: "h" fits 2 nodes: a, b.', 'set s: "hc" is node c, which is named before.']
 
 
@@ -145,7 +145,7 @@ def test_what_is_written_and_what_counts_as_change(found: dict[str, Any], write:
 
 
 def test_an_apply_carries_the_uid_and_nothing_but_the_set() -> None:
-    step, _ = one({"w1": {"labels": {"a": "1"}}}, live(labels={"foreign": "x"}))
+    step, _unused = one({"w1": {"labels": {"a": "1"}}}, live(labels={"foreign": "x"}))
     assert step.object == {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "w1", "uid": "uid-w1", "labels": {"a": "1"}}}
 
 
@@ -159,7 +159,7 @@ def test_a_node_that_left_the_set_is_cleaned() -> None:
 def test_an_absent_set_gives_up_all_its_nodes() -> None:
     absent, problems = plan.read_sets([{"name": "s", "state": "absent"}])
     assert not problems
-    made, _ = steps(absent, nodes(live("w1", {"a": "1"}, owners={"slipway:s": ["a"]}), live("w2")))
+    made, _unused = steps(absent, nodes(live("w1", {"a": "1"}, owners={"slipway:s": ["a"]}), live("w2")))
     assert [step.node.name for step in made] == ["w1"] and made[0].changed
 
 
@@ -174,14 +174,14 @@ def test_an_absent_set_gives_up_all_its_nodes() -> None:
 )
 def test_a_label_that_somebody_else_holds_with_another_value_is_refused_with_the_holder(owners: dict[str, list[str]], holder: str) -> None:
     found = live(labels={"a": "9", "b": "2"}, owners=owners)
-    _, problems = one(LABELLED, found)
+    _unused, problems = one(LABELLED, found)
     assert len(problems) == 1 and problems[0].startswith('w1: label a is "9"') and holder in problems[0] and 'wanted "1"' in problems[0]
     step, problems = one(LABELLED, found, force=True)
     assert step.write and step.changed and not problems
 
 
 def test_two_sets_of_one_call_must_not_want_different_values() -> None:
-    _, problems = steps(sets(s={"w1": {"labels": {"a": "1", "c": "3"}}}, t={"w1": {"labels": {"a": "2", "c": "3"}}}), nodes(live()))
+    _unused, problems = steps(sets(s={"w1": {"labels": {"a": "1", "c": "3"}}}, t={"w1": {"labels": {"a": "2", "c": "3"}}}), nodes(live()))
     assert problems == ['w1: label a is to be "1" in set s and "2" in set t.']
 
 
@@ -220,7 +220,7 @@ def test_taints_that_are_there_cost_no_write(memory: dict[str, Any]) -> None:
 
 def test_a_foreign_taint_with_another_value_is_a_conflict() -> None:
     found = plan.read_node(live(taints=[{**OURS[0], "value": "theirs"}]), whole=True)
-    _, problems = steps(sets(s=TAINTED), [found])
+    _unused, problems = steps(sets(s=TAINTED), [found])
     assert problems == ['w1: taint ded:NoSchedule has the value "theirs", set by somebody else.']
 
 
@@ -249,7 +249,7 @@ def test_a_damaged_memory_is_no_memory() -> None:
 
 
 def test_without_the_spec_a_memory_alone_asks_for_a_closer_look() -> None:
-    step, _ = one({"w1": {"labels": {"a": "1"}}}, live(memory={"s": [PLACE]}))
+    step, _unused = one({"w1": {"labels": {"a": "1"}}}, live(memory={"s": [PLACE]}))
     assert step.taints
 
 
@@ -257,7 +257,7 @@ def test_without_the_spec_a_memory_alone_asks_for_a_closer_look() -> None:
 
 
 def test_the_diff_shows_what_the_set_declares_and_gives_up() -> None:
-    step, _ = one(
+    step, _unused = one(
         {"w1": {"labels": {"a": "2"}}},
         live(labels={"a": "1", "gone": "x", "shared": "y", "foreign": "z"}, owners={"slipway:s": ["a", "gone", "shared"], "k": ["shared"]}),
     )
@@ -265,5 +265,5 @@ def test_the_diff_shows_what_the_set_declares_and_gives_up() -> None:
 
 
 def test_the_diff_shows_no_taints_of_others() -> None:
-    step, _ = steps(sets(s=TAINTED), nodes(live(taints=[FOREIGN]), whole=True))
+    step, _unused = steps(sets(s=TAINTED), nodes(live(taints=[FOREIGN]), whole=True))
     assert plan.views(step[0]) == ({}, {"taints": ["ded=ais:NoSchedule"]})

@@ -66,7 +66,7 @@ def test_a_set_is_all_its_objects_with_the_pod_as_the_reason(cluster: FakeCluste
 
 def test_what_is_ready_costs_no_look_at_pods_and_events(cluster: FakeCluster) -> None:
     result = call(cluster, objects=[{"api_version": "v1", "kind": "ConfigMap", "namespace": "n", "name": "web"}])
-    assert result["ready"] and [verb for verb, _ in cluster.log] == ["get"]
+    assert result["ready"] and [verb for verb, _unused in cluster.log] == ["get"]
 
 
 def test_what_is_not_there_is_absent(cluster: FakeCluster) -> None:

@@ -54,7 +54,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """Every variant is a host of one play, so Ansible starts once: host -> {text, problems}."""
     folder = tmp_path_factory.mktemp("aim")
-    hosts = {**VARIANTS, **{name.replace(" ", "_"): values for name, (values, _) in REFUSED.items()}}
+    hosts = {**VARIANTS, **{name.replace(" ", "_"): values for name, (values, _unused) in REFUSED.items()}}
     (folder / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": {name: values or None for name, values in hosts.items()}}}))
     role = ROOT / "roles" / "aim"
     play = [

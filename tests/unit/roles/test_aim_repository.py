@@ -163,7 +163,7 @@ def test_another_server_on_the_repository_is_refused(care: ModuleType) -> None:
 
 
 def test_a_file_system_without_locks_is_refused(care: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(*_: Any) -> None:
+    def none(*_unused: Any) -> None:
         raise OSError(38, "Function not implemented")
 
     monkeypatch.setattr(care.fcntl, "lockf", none)
@@ -188,7 +188,7 @@ def test_a_volume_of_another_owner_is_refused_with_the_exact_reason(care: Module
         ["/usr/bin/python3", str(SCRIPT), "prepare"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, user=10003, group=10003, extra_groups=[],
         env={**os.environ, "AIM_VOLUME": str(care.VOLUME), "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
-    _, error = done.communicate()
+    _unused, error = done.communicate()
     assert done.returncode == 1
     assert f"{care.VOLUME} belongs to 0:0 with mode 0755; user 10003 (groups 10003) cannot write there" in error
     assert "Traceback" not in error
