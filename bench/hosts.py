@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The four host roles on ssh hosts that need no change, against the same settings by ansible.posix and community.general tasks.
 
-`lab/lab hosts 30` makes the hosts. Each has two disks as XFS, mounted by UUID, their queues set, twelve kernel settings, and the MTU of one link; both
-sides are converged first, and a run in which anything changes is an error. Peers are written as their users write them: loops over modules, facts off, the
-same pipelining, forks and ansible-core. Runs alternate, so that a busy machine is busy for both.
+`lab/lab hosts 30` makes the hosts. Each has disks as XFS, mounted by UUID, their queues set, twelve kernel settings, and the MTU of one link: with the two
+disks of a lab host, and with ten, as the reference machine of AIStore's guide has (the further ones are loop devices that this makes in the hosts). Both sides
+are converged first, and a run in which anything changes is an error. Peers are written as their users write them: loops over modules, facts off, the same
+pipelining, forks and ansible-core. Runs alternate, so that a busy machine is busy for both.
 """
 
 from __future__ import annotations
@@ -28,8 +29,27 @@ ROOT = Path(__file__).resolve().parent.parent
 INVENTORY = ROOT / ".lab" / "hosts.yml"
 OURS, PEERS = Path(sys.executable).parent / "ansible-playbook", ROOT / "bench" / ".venv" / "bin" / "ansible-playbook"
 ASKED = {10: 8.0}  # hosts -> the ratio that the issue asks for
+CASES = "1x2,10x2,10x10,30x2"
 
-DISKS = [{"device": f"/dev/disk/by-id/slipway-lab-{{{{ inventory_hostname }}}}-disk{number}", "path": f"/ais/disk{number}"} for number in (0, 1)]
+LAB_DISKS = 2
+# Runs on a host, one host at a time: the kernel's loop devices are shared by all.
+MAKE_DISK = """import fcntl, os, subprocess, sys
+link, image = sys.argv[1:]
+if not os.path.exists(link):
+    control = os.open("/dev/loop-control", os.O_RDWR)
+    for _attempt in range(50):
+        number = fcntl.ioctl(control, 0x4C82)  # LOOP_CTL_GET_FREE
+        node = f"/dev/loop{number}"
+        if not os.path.exists(node):
+            os.mknod(node, 0o60660, os.makedev(7, number))
+        with open(image, "ab") as file:
+            file.truncate(320 << 20)
+        if subprocess.run(["losetup", node, image]).returncode == 0:
+            break
+    if os.path.islink(link):
+        os.unlink(link)
+    os.symlink(node, link)
+"""
 OPTIONS = "noatime,nodiratime,logbufs=8,logbsize=256k,largeio,inode64,swalloc,allocsize=131072k,nofail"
 QUEUE = {"scheduler": "mq-deadline", "read_ahead_kb": 1024, "nr_requests": 256, "rq_affinity": 2}
 SYSCTL = {
@@ -47,7 +67,6 @@ SYSCTL = {
     "net.ipv4.tcp_fin_timeout": "30",
 }
 VARIABLES = {
-    "ais_datafs_disks": DISKS,
     "ais_datafs_options": OPTIONS.split(","),
     "host_io_scheduler_rotational": QUEUE,
     "host_io_scheduler_ssd": QUEUE,
@@ -57,28 +76,55 @@ VARIABLES = {
     "host_mtu_is_persistent": False,
 }
 ROLES = ("ais_datafs", "host_io_scheduler", "host_sysctl", "host_mtu")
-RULE = 'KERNEL=="loop*", ATTR{loop/backing_file}=="*{{ inventory_hostname }}*", ATTR{queue/%s}="%s"'
+RULE = 'KERNEL=="loop*", ATTR{loop/backing_file}=="*disk*", ATTR{queue/%s}="%s"'
 LIVE = "cd /sys/block/$(basename $(readlink -f {{ item.device }}))/queue\n" + "".join(
     f"[ \"$(sed 's/.*\\[\\(.*\\)\\].*/\\1/' {name})\" = {value} ] || {{ echo {value} > {name}; echo changed; }}\n" for name, value in QUEUE.items()
 )
 
 
-def ours() -> list[dict[str, Any]]:
-    return [{"hosts": "all", "gather_facts": False, "vars": VARIABLES, "roles": [f"slipway.mlops.{role}" for role in ROLES]}]
+def disks(count: int) -> list[dict[str, str]]:
+    names = [f"slipway-lab-{{{{ inventory_hostname }}}}-disk{number}" for number in range(min(count, LAB_DISKS))]
+    names += [f"slipway-bench-disk{number}" for number in range(LAB_DISKS, count)]
+    return [{"device": f"/dev/disk/by-id/{name}", "path": f"/ais/disk{number}"} for number, name in enumerate(names)]
 
 
-def peers() -> list[dict[str, Any]]:
+def further_disks(count: int) -> list[dict[str, Any]]:
+    """A play that makes the disks that a lab host lacks."""
+    task = {
+        "ansible.builtin.command": {"argv": ["python3", "-c", MAKE_DISK, "{{ item.device }}", "/var{{ item.path }}.img"]},
+        "loop": disks(count)[LAB_DISKS:],
+        "throttle": 1,
+    }
+    return [{"hosts": "all", "gather_facts": False, "tasks": [{"ansible.builtin.file": {"path": "/var/ais", "state": "directory"}}, task]}]
+
+
+def no_further_disks() -> list[dict[str, Any]]:
+    """A play that takes them away again, so that the kernel's loop devices are free."""
+    undo = (
+        "for link in /dev/disk/by-id/slipway-bench-disk*; do [ -e $link ] || continue; device=$(readlink -f $link); umount $device; losetup -d $device; "
+        "rm -f $link; done; rm -rf /var/ais"
+    )
+    return [{"hosts": "all", "gather_facts": False, "tasks": [{"ansible.builtin.shell": undo}]}]
+
+
+def ours(count: int) -> list[dict[str, Any]]:
+    variables = {**VARIABLES, "ais_datafs_disks": disks(count)}
+    return [{"hosts": "all", "gather_facts": False, "vars": variables, "roles": [f"slipway.mlops.{role}" for role in ROLES]}]
+
+
+def peers(count: int) -> list[dict[str, Any]]:
     mount = {"path": "{{ item.item.path }}", "src": "UUID={{ item.stdout }}", "fstype": "xfs", "opts": "{{ fstab_options }}", "state": "mounted"}
     rules = {"content": "".join(RULE % setting + "\n" for setting in QUEUE.items()), "dest": "/etc/udev/rules.d/60-peer.rules", "mode": "0644"}
     kernel = {"name": "{{ item.key }}", "value": "{{ item.value }}", "sysctl_set": True, "sysctl_file": "/etc/sysctl.d/90-peer.conf", "reload": False}
     mtu = 'test "$(cat /sys/class/net/eth0/mtu)" = 1500 || { ip link set eth0 mtu 1500; echo changed; }'
+    each = disks(count)
     tasks = [
-        {"name": "XFS", "community.general.filesystem": {"dev": "{{ item.device }}", "fstype": "xfs"}, "loop": DISKS},
-        {"name": "UUIDs", "ansible.builtin.command": "blkid -s UUID -o value {{ item.device }}", "loop": DISKS, "register": "uuids", "changed_when": False},
+        {"name": "XFS", "community.general.filesystem": {"dev": "{{ item.device }}", "fstype": "xfs"}, "loop": each},
+        {"name": "UUIDs", "ansible.builtin.command": "blkid -s UUID -o value {{ item.device }}", "loop": each, "register": "uuids", "changed_when": False},
         {"name": "Mounts", "ansible.posix.mount": mount, "loop": "{{ uuids.results }}"},
-        {"name": "Folders", "ansible.builtin.file": {"path": "{{ item.path }}", "state": "directory", "owner": "root"}, "loop": DISKS},
+        {"name": "Folders", "ansible.builtin.file": {"path": "{{ item.path }}", "state": "directory", "owner": "root"}, "loop": each},
         {"name": "Rules", "ansible.builtin.copy": rules},
-        {"name": "Queues", "ansible.builtin.shell": LIVE, "loop": DISKS, "register": "queues", "changed_when": "'changed' in queues.stdout"},
+        {"name": "Queues", "ansible.builtin.shell": LIVE, "loop": each, "register": "queues", "changed_when": "'changed' in queues.stdout"},
         {"name": "Kernel", "ansible.posix.sysctl": kernel, "loop": "{{ settings | dict2items }}"},
         {"name": "MTU", "ansible.builtin.shell": mtu, "register": "mtu", "changed_when": "'changed' in mtu.stdout"},
     ]
@@ -100,11 +146,10 @@ def ad_hoc(command: str) -> str:
 
 
 def hosts(count: int) -> list[str]:
-    """The last `count` hosts of the lab: the first ones are those that tests use."""
-    names = list(yaml.safe_load(INVENTORY.read_text())["all"]["hosts"]) if INVENTORY.exists() else []
-    if len(names) < count:
-        raise SystemExit(f"the lab has {len(names)} ssh hosts; `lab/lab hosts {count}` makes {count}")
-    return names[-count:]
+    """The last `count` ssh hosts of the lab, 0 for all: the first ones are those that tests use."""
+    if not INVENTORY.exists():
+        raise SystemExit("the lab has no ssh hosts; `lab/lab hosts 30` makes them")
+    return list(yaml.safe_load(INVENTORY.read_text())["all"]["hosts"])[-count:]
 
 
 def run(program: Path, book: Path, names: list[str], must_be_unchanged: bool) -> tuple[float, float]:
@@ -126,34 +171,54 @@ def children() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--hosts", default="1,10,30", help="numbers of hosts, comma separated")
-    parser.add_argument("--runs", type=int, default=5, help="runs of each side per number of hosts")
+    parser.add_argument("--cases", default=CASES, help="HOSTSxDISKS, comma separated")
+    parser.add_argument("--runs", type=int, default=3, help="runs of each side per case")
     options = parser.parse_args()
-    counts = [int(count) for count in options.hosts.split(",")]
-    every = hosts(max(counts))
-    bench = Bench("hosts", "Four host roles, nothing to change", f"python bench/hosts.py --hosts {options.hosts} --runs {options.runs}")
+    bench = Bench("hosts", "Four host roles, nothing to change", f"python bench/hosts.py --cases {options.cases} --runs {options.runs}")
+    for case in options.cases.split(","):
+        count, width = map(int, case.split("x"))
+        if len(hosts(0)) < count:
+            bench.notes.append(f"Not run: {count} hosts, for the lab has {len(hosts(0))} (`lab/lab hosts {count}`).")
+            continue
+        try:
+            measure(bench, count, width, options.runs)
+        except SystemExit as error:  # the other cases still count
+            print(error, file=sys.stderr)
+            bench.notes.append(f"Failed: the case {case}; its output has the reason.")
+    bench.notes.append(
+        f"Module runs per host: ours {len(ROLES)}; peers {len(SYSCTL) + 2} and 5 for each disk. The hosts are containers on the controller's own cores."
+    )
+    bench.write()
+
+
+def measure(bench: Bench, count: int, width: int, runs: int) -> None:
+    names = hosts(count)
+    samples: dict[Path, list[tuple[float, float]]] = {OURS: [], PEERS: []}
     with tempfile.TemporaryDirectory() as folder:
-        books = {OURS: Path(folder, "ours.yml"), PEERS: Path(folder, "peers.yml")}
-        books[OURS].write_text(json.dumps(ours()))
-        run(OURS, books[OURS], every, must_be_unchanged=False)
-        books[PEERS].write_text(json.dumps(peers()))
-        run(PEERS, books[PEERS], every, must_be_unchanged=False)
-        for count in counts:
-            names = hosts(count)
-            samples: dict[Path, list[tuple[float, float]]] = {OURS: [], PEERS: []}
-            for _number in range(options.runs):
+
+        def converge(program: Path, name: str, plays: list[dict[str, Any]]) -> Path:
+            book = Path(folder, name)
+            book.write_text(json.dumps(plays))
+            run(program, book, names, must_be_unchanged=False)
+            return book
+
+        try:
+            if width > LAB_DISKS:
+                converge(OURS, "disks.yml", further_disks(width))
+            books = {OURS: converge(OURS, "ours.yml", ours(width)), PEERS: converge(PEERS, "peers.yml", peers(width))}
+            for _number in range(runs):
                 for program, book in books.items():
                     samples[program].append(run(program, book, names, must_be_unchanged=True))
-            case = f"{count} host{'s' if count > 1 else ''}"
-            titles = {OURS: "slipway.mlops", PEERS: "ansible.posix, community.general"}
-            rows = {program: bench.add(case, title, [wall for wall, _cpu in samples[program]]) for program, title in titles.items()}
-            for program, row in rows.items():
-                bench.add(case, row.contender + ", controller CPU", [cpu for _wall, cpu in samples[program]])
-            ratio = bench.ratio(f"wall, {case}", rows[OURS].median, rows[PEERS].median, ASKED.get(count))
-            print(f"{case}: ours {rows[OURS].median:.1f} s, peers {rows[PEERS].median:.1f} s, {ratio.measured:.1f} times")
-    modules = 5 * len(DISKS) + len(SYSCTL) + 2
-    bench.notes.append(f"Module runs per host: ours {len(ROLES)}, peers {modules}. The hosts are containers on the controller's own cores.")
-    bench.write()
+        finally:
+            if width > LAB_DISKS:
+                converge(OURS, "clean.yml", no_further_disks())
+    case = f"{count} host{'s' if count > 1 else ''}, {width} disks each"
+    titles = {OURS: "slipway.mlops", PEERS: "ansible.posix, community.general"}
+    rows = {program: bench.add(case, title, [wall for wall, _cpu in samples[program]]) for program, title in titles.items()}
+    for program, title in titles.items():
+        bench.add(case, title + ", controller CPU", [cpu for _wall, cpu in samples[program]])
+    ratio = bench.ratio(f"wall, {case}", rows[OURS].median, rows[PEERS].median, ASKED.get(count))
+    print(f"{case}: ours {rows[OURS].median:.1f} s, peers {rows[PEERS].median:.1f} s, {ratio.measured:.1f} times", flush=True)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def test_links_are_read_as_ip_shows_them(network):
 
 
 # A veth lets four bytes more pass than its MTU, room for a VLAN tag; whether a packet meets that depends on its direction.
-@pytest.mark.parametrize("carries", [9000, 8999, 4321, 1500, 1400])
+@pytest.mark.parametrize("carries", [9000, 4321, 1500])
 def test_a_probe_finds_exactly_what_the_path_carries(network, carries):
     ip("link", "set", "to2", "mtu", str(carries), namespace=SWITCH)
     try:

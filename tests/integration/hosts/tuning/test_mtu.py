@@ -40,7 +40,7 @@ def path_mtu(hosts):
 
 def test_a_path_that_does_not_carry_it_turns_all_hosts_back_and_is_named(hosts, role, path_mtu):
     path_mtu(4000)
-    run = role("host_mtu", host_mtu_links=LINKS, host_mtu_is_persistent=False, host_mtu_confirm_within_seconds=120)
+    run = role("host_mtu", host_mtu_links=LINKS, host_mtu_is_persistent=False, host_mtu_confirm_within_seconds=300)
     assert run.failed() == set(hosts.names)
     one, other = hosts.names
     # A veth lets four bytes more pass, room for a VLAN tag.
@@ -50,6 +50,7 @@ def test_a_path_that_does_not_carry_it_turns_all_hosts_back_and_is_named(hosts, 
     assert mtu(hosts) == dict.fromkeys(hosts.names, 1500)
 
 
+@pytest.mark.long
 def test_without_confirmation_the_old_mtu_comes_back_by_itself_in_time(hosts, tmp_path, path_mtu):
     """The controller is gone after the first step: nobody confirms, nobody undoes."""
     within = 12
@@ -68,9 +69,10 @@ def test_without_confirmation_the_old_mtu_comes_back_by_itself_in_time(hosts, tm
         assert hosts.ssh(name, "systemctl list-units --all --no-legend 'slipway-link-mtu-*'") == ""
 
 
+@pytest.mark.long
 def test_a_path_that_carries_it_is_confirmed_and_then_nothing_is_left_to_do(hosts, role, path_mtu):
     path_mtu(9000)
-    variables = {"host_mtu_links": LINKS, "host_mtu_is_persistent": False, "host_mtu_confirm_within_seconds": 120}
+    variables = {"host_mtu_links": LINKS, "host_mtu_is_persistent": False, "host_mtu_confirm_within_seconds": 300}
     check = role("host_mtu", "--check", "--diff", **variables)
     assert "+eth0 mtu 9000" in check.output
     assert mtu(hosts) == dict.fromkeys(hosts.names, 1500)
@@ -88,6 +90,7 @@ def test_a_path_that_carries_it_is_confirmed_and_then_nothing_is_left_to_do(host
         assert set(left.split()) <= {"undo.py", "last-undone.json"}
 
 
+@pytest.mark.long
 def test_one_host_that_cannot_change_turns_the_others_back(hosts, role, path_mtu):
     path_mtu(9000)
     one, other = hosts.names
@@ -99,6 +102,7 @@ def test_one_host_that_cannot_change_turns_the_others_back(hosts, role, path_mtu
     assert mtu(hosts) == dict.fromkeys(hosts.names, 1500)
 
 
+@pytest.mark.long
 def test_batches_and_links_that_nobody_keeps_are_refused_before_anything_changes(hosts, tmp_path):
     step = {"slipway.mlops.link_mtu": {"links": LINKS, "is_persistent": False}}
     batches = hosts.run([step], folder=tmp_path, serial=1)

@@ -18,6 +18,7 @@ sys.addaudithook(hook)
 """
 
 
+@pytest.mark.long
 def test_unchanged_hosts_spawn_nothing(hosts, tmp_path):
     name = hosts.names[0]
     disk = f"/dev/disk/by-id/slipway-lab-{name}-disk0"

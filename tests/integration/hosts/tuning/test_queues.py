@@ -69,6 +69,7 @@ def test_a_rule_file_that_cannot_be_written_leaves_the_queues_as_they_were(loops
     assert [queue(device, "scheduler") for device in loops] == before
 
 
+@pytest.mark.long
 def test_on_hosts_twice_and_read_back_by_cat(hosts, role):
     """Loop queues are shared with this machine, so the role touches the lab's disks of these hosts alone."""
     settings = {"scheduler": "mq-deadline", "read_ahead_kb": 768, "nr_requests": 96}

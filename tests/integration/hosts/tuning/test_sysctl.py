@@ -54,6 +54,7 @@ def test_check_converge_and_nothing_more_to_do(hosts, role):
     assert again.changed() == dict.fromkeys(hosts.names, 0)
 
 
+@pytest.mark.long
 def test_a_host_that_has_more_keeps_it_now_and_at_boot(hosts, role):
     one, other = hosts.names
     hosts.ssh(one, "sysctl -q -w net.core.somaxconn=200000")
@@ -63,6 +64,7 @@ def test_a_host_that_has_more_keeps_it_now_and_at_boot(hosts, role):
     assert role("host_sysctl", host_sysctl_values=[SOMAXCONN]).changed() == {one: 0, other: 0}
 
 
+@pytest.mark.long
 def test_a_number_that_the_kernel_refuses_leaves_all_as_it_was(hosts, role):
     before = state(hosts)
     run = role("host_sysctl", host_sysctl_values=[VALUES[1], {"name": "net.core.somaxconn", "value": 99999999999}])
@@ -71,6 +73,7 @@ def test_a_number_that_the_kernel_refuses_leaves_all_as_it_was(hosts, role):
     assert state(hosts) == before
 
 
+@pytest.mark.long
 def test_all_bad_input_is_told_at_once_and_nothing_is_touched(hosts, role):
     before = state(hosts)
     bad = [{"name": "net.core.somaxconn", "value": "on"}, {"name": "net/core/..", "value": 1}, {"name": "net.ipv4.tcp_tw_reuse", "value": "1\nvm.x = 2"}]
@@ -81,6 +84,7 @@ def test_all_bad_input_is_told_at_once_and_nothing_is_touched(hosts, role):
     assert state(hosts) == before
 
 
+@pytest.mark.long
 def test_the_machine_below_a_container_is_not_changed(hosts, role):
     keys = ["/proc/sys/vm/swappiness", "/proc/sys/net/core/netdev_max_backlog", "/proc/sys/fs/nr_open"]
     before = [Path(key).read_text() for key in keys]
@@ -94,6 +98,7 @@ def test_the_machine_below_a_container_is_not_changed(hosts, role):
     assert [Path(key).read_text() for key in keys] == before
 
 
+@pytest.mark.long
 def test_a_file_that_would_undo_it_at_boot_is_named_with_its_line(hosts, role):
     hosts.ssh(hosts.names[0], "printf '# mine\\nnet.core.somaxconn = 128\\n' > /etc/sysctl.d/zzz-test.conf")
     before = state(hosts)[0]
@@ -103,6 +108,7 @@ def test_a_file_that_would_undo_it_at_boot_is_named_with_its_line(hosts, role):
     assert state(hosts)[0] == before
 
 
+@pytest.mark.long
 def test_a_former_tools_file_is_named_and_put_away_only_when_the_inventory_says_so(hosts, role):
     one = hosts.names[0]
     hosts.ssh(one, "echo 'net.ipv4.tcp_timestamps = 1' > /etc/sysctl.d/90-ais.conf")
