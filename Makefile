@@ -61,6 +61,7 @@ else
 endif
 
 molecule: venv ## Molecule scenarios on the lab's hosts
+	lab/lab hosts 10
 	molecule test --all
 
 integration: venv ## everything on the lab that is not long
@@ -74,6 +75,7 @@ test: venv ## everything: lint, types, unit, sanity, lab, Molecule, integration
 	@tests/step sanity tests/sanity/run 3.11
 	@tests/step next $(MAKE) --no-print-directory test-next
 	@STEP_SHOW=yes tests/step lab lab/lab up
+	@tests/step hosts lab/lab hosts 10
 	@tests/step molecule molecule test --all
 	@STEP_SHOW=yes tests/step integration pytest tests/integration -m "not long"
 

@@ -63,7 +63,7 @@ def remove(path: str) -> bool:
 
 def back_up(path: str) -> str:
     """Copy `path` to `path.<UTC time>~` with its mode and owner, and give the copy's name."""
-    copy = "{0}.{1}~".format(path, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
+    copy = f"{path}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}~"
     content = read(path)
     if content is None:
         raise FileNotFoundError(path)
