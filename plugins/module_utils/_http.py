@@ -59,7 +59,7 @@ class Pool:
         self._tls = tls_context(endpoint) if parts.scheme == "https" else None
         self._host, self._port = parts.hostname or "", parts.port or (443 if self._tls else 80)
         self._base = parts.path.rstrip("/")
-        self._headers = [(name, value) for name, value in endpoint.headers.items()] + [("Impersonate-Group", group) for group in endpoint.groups]
+        self._headers = list(endpoint.headers.items()) + [("Impersonate-Group", group) for group in endpoint.groups]
         self._idle: list[http.client.HTTPConnection] = []
         self._lock = threading.Lock()
 

@@ -161,4 +161,3 @@ def visible(params: Mapping[str, Any]) -> dict[str, Any]:
     """The options that may be shown."""
     hidden = {name for name, option in CONNECTION.items() if option.get("no_log")} | {"kubeconfig", "manifests", "secrets", "proxy"}
     return {key: value for key, value in params.items() if key not in hidden and value is not None}
-

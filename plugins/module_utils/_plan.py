@@ -189,7 +189,8 @@ def _same(declared: Any, live: Any) -> bool:
         return len(declared) == len(live) and all(_same(one, other) for one, other in zip(declared, live))
     if isinstance(declared, bool) or isinstance(live, bool):
         return declared is live
-    return declared == live or _amount(declared) == _amount(live) is not None
+    amount = _amount(declared)
+    return bool(declared == live or (amount is not None and amount == _amount(live)))
 
 
 def _amount(value: Any) -> Decimal | None:

@@ -35,7 +35,7 @@ def declared_secrets(options: Sequence[Mapping[str, Any]], namespace: str, envir
             length = entry.get("length") or 32
             if length < SHORTEST:
                 problems.append(f"{place}: {entry['key']} has length {length}; a secret of less than {SHORTEST} characters can be guessed.")
-            data[entry["key"]] = "".join(secrets.choice(ALPHABET) for _ in range(length))
+            data[entry["key"]] = "".join(secrets.choice(ALPHABET) for _character in range(length))
         for entry in option.get("copy") or []:
             value = _copied(entry, f"{place}.copy {entry['key']}", environ, problems)
             data[entry["key"]] = value
