@@ -98,5 +98,5 @@ attributes:
   action_group:
     support: full
     description: Use C(group/slipway.mlops.k8s) in C(module_defaults) to set the connection once.
-    membership: slipway.mlops.k8s
+    membership: [slipway.mlops.k8s]
 """
