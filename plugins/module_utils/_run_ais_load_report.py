@@ -1,0 +1,63 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the load generators of an AIStore cluster measured, from the logs of their Jobs."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from . import _ais_load as load
+from . import _files
+from ._model import Refused
+from ._module import Call
+
+ARGUMENTS: dict[str, Any] = {
+    "name": {"type": "str", "default": "ais"},
+    "namespace": {"type": "str", "default": "ais"},
+    "directory": {"type": "str", "default": ""},
+    "about": {"type": "dict", "default": {}},
+}
+LINES = 20000  # of one loader's log; a second takes about 36
+
+
+def run(call: Call) -> dict[str, Any]:
+    """Reads the logs of the finished loaders, one by node."""
+    name, namespace = call.params["name"], call.params["namespace"]
+    labels = f"app.kubernetes.io/name=aistore-load,app.kubernetes.io/instance={name}"
+    pods = call.cluster.list("v1", "Pod", namespace, labels=labels).items
+    if not pods:
+        raise Refused([f"There is no load generator of AIStore {name} in namespace {namespace}."])
+    runs, problems = [], []
+    for pod in pods:
+        node = (pod.get("spec") or {}).get("nodeName", "")
+        text = call.cluster.logs(namespace, pod["metadata"]["name"], "load", lines=LINES)
+        try:
+            runs.append(load.parse(node, text))
+        except ValueError as error:
+            problems.append(f"{pod['metadata']['name']} on node {node}: {error}")
+    if problems:
+        raise Refused(problems)
+    about = {"cluster": name, "loaders": ", ".join(sorted(item.node for item in runs)), **call.params["about"]}
+    found = load.summary(runs)
+    title = f"AIStore {name}: " + ", ".join(f"{row['mib_per_second']} MiB/s {kind.upper()}" for kind, row in found.items() if row["requests"])
+    files = {
+        "aistore-load.json": json.dumps({"about": about, "summary": found}, indent=2, sort_keys=True) + "\n",
+        "aistore-load.md": load.table(found, about),
+        "aistore-load.svg": load.plot(runs, title),
+    }
+    written = _write(call.params["directory"], files, call.check_mode) if call.params["directory"] else []
+    return {"changed": bool(written), "summary": found, "table": files["aistore-load.md"], "files": written, "title": title}
+
+
+def _write(directory: str, files: dict[str, str], check_mode: bool) -> list[str]:
+    if not check_mode:
+        os.makedirs(directory, exist_ok=True)
+    written = []
+    for name, content in files.items():
+        path = os.path.join(directory, name)
+        written.append(path)
+        if not check_mode:
+            _files.write_atomic(path, content.encode())
+    return written

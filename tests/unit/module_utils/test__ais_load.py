@@ -1,0 +1,61 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Figures, table and plot from what aisloader writes."""
+
+from __future__ import annotations
+
+import xml.dom.minidom
+from pathlib import Path
+
+import pytest
+from ansible_collections.slipway.mlops.plugins.module_utils import _ais_load as load
+
+# Two intervals and the total of a run of aisloader v1.5.0.
+TEXT = (Path(__file__).parent / "recorded" / "aisloader.txt").read_text(encoding="utf-8")
+
+
+def test_the_total_is_aisloaders_own() -> None:
+    run = load.parse("w3", TEXT)
+    assert len(run.intervals) == 2
+    found = load.summary([run])
+    assert found["get"]["requests"] == 3649
+    assert found["get"]["mib_per_second"] == pytest.approx(147332901 / (1 << 20) / 4.041854437, abs=0.1)
+    assert found["put"]["latency_mean_ms"] == 2.57
+    assert found["put"]["latency_max_ms"] == 182.95
+    assert found["get"]["interval_mean_p50_ms"] == 1.14
+    assert found["get"]["interval_mean_p99_ms"] == 1.28
+
+
+def test_loaders_add_up() -> None:
+    one = load.summary([load.parse("w1", TEXT)])
+    two = load.summary([load.parse("w1", TEXT), load.parse("w2", TEXT)])
+    assert two["get"]["requests"] == 2 * one["get"]["requests"]
+    assert two["get"]["mib_per_second"] == pytest.approx(2 * one["get"]["mib_per_second"], abs=0.1)
+    assert two["get"]["latency_mean_ms"] == one["get"]["latency_mean_ms"]
+    assert load.series([load.parse("w1", TEXT)] * 2, "put") == [2 * value for value in load.series([load.parse("w1", TEXT)], "put")]
+
+
+@pytest.mark.parametrize("text", ["", "Failed to connect\n", "[\n{}\n]\n"])
+def test_what_is_no_measurement_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="aisloader"):
+        load.parse("w1", text)
+
+
+def test_the_plot_is_sound_and_escaped() -> None:
+    drawn = load.plot([load.parse("w1", TEXT)], "<script>&")
+    xml.dom.minidom.parseString(drawn)
+    assert "<script>" not in drawn
+    assert drawn.count("<polyline") == 2
+    assert "http" not in drawn.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_the_table_names_what_its_percentiles_are_of() -> None:
+    text = load.table(load.summary([load.parse("w1", TEXT)]), {"cluster": "ais"})
+    assert "p50 of 1 s means" in text
+    assert text.count("\n| GET |") == 1
+    assert "- cluster: ais" in text
+
+
+def test_percentiles_are_by_nearest_rank() -> None:
+    assert [load.percentile([4, 1, 3, 2], share) for share in (0.5, 0.75, 0.99)] == [2, 3, 4]
+    assert load.percentile([], 0.5) == 0.0
