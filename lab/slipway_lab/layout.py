@@ -65,6 +65,11 @@ class Lab:
         return Path("/run/slipway-lab") / self.name
 
     @property
+    def lock(self) -> Path:
+        """Held by the one command that changes this lab, from whatever clone."""
+        return Path("/run/slipway-lab") / f"{self.name}.lock"
+
+    @property
     def prefix(self) -> str:
         return self.subnet.rsplit(".", 1)[0]
 

