@@ -109,14 +109,14 @@ def _runtimes(dump: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_handler(dump: Mapping[str, Any], name: str) -> dict[str, str]:
-    """The dump as dotted path -> value, without what a handler may change."""
+    """The dump as dotted path -> value, without what a handler may change, and without what is empty: a default that was written out says no more."""
     flat: dict[str, str] = {}
 
     def walk(value: Any, path: Path) -> None:
         if isinstance(value, Mapping) and value:
             for key, inner in value.items():
                 walk(inner, (*path, key))
-        elif not (path[:1] == ("imports",) or path[-1:] in (("default_runtime_name",), ("enable_cdi",)) or ("runtimes", name) in zip(path, path[1:])):
+        elif value and not (path[:1] == ("imports",) or path[-1:] in (("default_runtime_name",), ("enable_cdi",)) or ("runtimes", name) in zip(path, path[1:])):
             flat[".".join(path)] = repr(value)
 
     walk(dump, ())

@@ -39,7 +39,7 @@ def gpu(folder: Path, *options: str, register: str = "__gpu_runtime_result", ent
         "gpu_runtime_proof_image": BUSYBOX,
         "gpu_runtime_proof_command": ["sh", "-c", "echo $FAKE_VISIBLE_DEVICES"],
         "gpu_runtime_expected_count": 2,
-        "gpu_runtime_timeout_seconds": 90,
+        "gpu_runtime_timeout_seconds": 240,
         **{f"gpu_runtime_{key}": value for key, value in variables.items()},
     }
     return play(folder, hosts, "gpu_runtime", named, register, *options, entry=entry)
@@ -145,16 +145,19 @@ def test_every_link_holds_and_a_pod_gets_one_device_of_the_pretended_plugin(fold
     assert live("pods", "-n", "nodes-gpu", "-l", "app.kubernetes.io/name=gpu-proof")["items"] == []
 
 
+LONG = [pytest.mark.long]
+
+
 @pytest.mark.parametrize(
     ("change", "link", "says"),
     [
         ({"expected_count": 3}, "allocatable", "the node offers 2 nvidia.com/gpu, expected 3"),
-        ({"class": "nvidia-nowhere"}, "runtime_class", "there is no RuntimeClass nvidia-nowhere"),
-        ({"path": "/usr/local/bin/nowhere"}, "toolkit", "/usr/local/bin/nowhere is missing"),
-        ({"handler": "elsewhere"}, "handler", "containerd runs without the handler elsewhere"),
-        ({"detection": "auto"}, "", ""),
-        ({"proof_command": ["sh", "-c", "echo GPU-1 GPU-2"]}, "pod", "sees 2 GPUs"),
         ({"proof_command": ["sh", "-c", "echo no driver; exit 3"]}, "pod", "no driver"),
+        pytest.param({"class": "nvidia-nowhere"}, "runtime_class", "there is no RuntimeClass nvidia-nowhere", marks=LONG),
+        pytest.param({"path": "/usr/local/bin/nowhere"}, "toolkit", "/usr/local/bin/nowhere is missing", marks=LONG),
+        pytest.param({"handler": "elsewhere"}, "handler", "containerd runs without the handler elsewhere", marks=LONG),
+        pytest.param({"detection": "auto"}, "", "", marks=LONG),
+        pytest.param({"proof_command": ["sh", "-c", "echo GPU-1 GPU-2"]}, "pod", "sees 2 GPUs", marks=LONG),
     ],
 )
 def test_the_broken_link_is_named(folder: Path, cluster: None, change: dict[str, Any], link: str, says: str) -> None:
@@ -168,11 +171,13 @@ def test_the_broken_link_is_named(folder: Path, cluster: None, change: dict[str,
     assert says in proof["reason"]
 
 
+@pytest.mark.long
 def test_the_plugin_comes_back_after_the_kubelet_was_restarted(folder: Path, cluster: None) -> None:
     ssh(NODE, "systemctl restart kubelet")
     until(lambda: live("node", NODE)["status"]["allocatable"].get("nvidia.com/gpu") == "2", 90)
 
 
+@pytest.mark.long
 def test_an_engine_that_does_not_come_up_gets_its_old_file_back(folder: Path, configured: dict[str, Any], witnesses: str) -> None:
     before = ssh(NODE, f"cat {CONFIG}")
     pods = _pods(witnesses)

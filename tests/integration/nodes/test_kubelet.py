@@ -23,7 +23,7 @@ BREAKS = "/etc/systemd/system/kubelet.service.d/99-test.conf"
 
 def sysctls(folder: Path, *options: str, hosts: str = NODE, **variables: Any) -> Any:
     named = {f"kubelet_sysctls_{key}": value for key, value in variables.items()}
-    return play(folder, hosts, "kubelet_sysctls", {"kubelet_sysctls_timeout_seconds": 90, **named}, "__kubelet_sysctls_result", *options)
+    return play(folder, hosts, "kubelet_sysctls", {"kubelet_sysctls_timeout_seconds": 240, **named}, "__kubelet_sysctls_result", *options)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_kubelet_that_does_not_come_up_gets_its_old_file_back_and_the_node_is_
     unit = f"[Service]\nExecStartPre=/bin/sh -c '! grep -q kernel.msgmax {CONFIG}'\n"
     ssh(NODE, f"mkdir -p $(dirname {BREAKS}) && cat > {BREAKS} && systemctl daemon-reload", unit.encode())
 
-    failed = sysctls(folder, allowed=["kernel.msgmax"], timeout_seconds=20)
+    failed = sysctls(folder, allowed=["kernel.msgmax"], timeout_seconds=120)
 
     assert failed.returncode != 0
     assert "kubelet.service" in failed.output
@@ -92,6 +92,7 @@ def test_a_kubelet_that_does_not_come_up_gets_its_old_file_back_and_the_node_is_
     assert conditions["Ready"] == "True"
 
 
+@pytest.mark.long
 def test_a_run_that_was_killed_after_writing_is_finished_by_the_next(folder: Path, forbidden: bytes) -> None:
     # What such a run leaves: the journal, the new file, and a kubelet that has not read it.
     new = forbidden + b"allowedUnsafeSysctls:\n- net.core.somaxconn\n"
@@ -110,6 +111,7 @@ def test_a_run_that_was_killed_after_writing_is_finished_by_the_next(folder: Pat
     assert not sysctls(folder).changed
 
 
+@pytest.mark.long
 def test_hosts_that_run_the_role_at_once_take_turns(folder: Path) -> None:
     hosts = ["cp1", "w1", "w2", "w3"]
     added = sysctls(folder, hosts=",".join(hosts), allowed=["kernel.msgmnb"], kubeadm_config_map_is_managed=False)

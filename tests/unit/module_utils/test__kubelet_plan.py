@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from ansible_collections.slipway.mlops.plugins.module_utils._kubelet_plan import
 from ansible_collections.slipway.mlops.plugins.module_utils._kubelet_probe import Kubelet, probe
 
 HEAD = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
-WANTED = ["net.core.somaxconn"]
+WANTED = ("net.core.somaxconn",)
 KUBEADM = ["/usr/bin/kubelet", "--kubeconfig=/etc/kubernetes/kubelet.conf", "--config=/var/lib/kubelet/config.yaml"]
 CONFIG = "/var/lib/kubelet/config.yaml"
 
@@ -43,7 +44,7 @@ class Host:
     def probe(self) -> Kubelet:
         return probe(str(self.root))
 
-    def plan(self, sysctls: list[str] = WANTED, present: bool = True) -> Plan:
+    def plan(self, sysctls: Sequence[str] = WANTED, present: bool = True) -> Plan:
         return plan(self.probe(), sysctls, present)
 
     def carry_out(self, found: Plan) -> None:
@@ -55,7 +56,7 @@ class Host:
             else:
                 self.file(edit.path, edit.after.decode())
 
-    def settles(self, sysctls: list[str] = WANTED, present: bool = True) -> Plan:
+    def settles(self, sysctls: Sequence[str] = WANTED, present: bool = True) -> Plan:
         """Plan, carry out, and see that the second plan has nothing to do."""
         found = self.plan(sysctls, present)
         self.carry_out(found)
