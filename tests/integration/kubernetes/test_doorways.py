@@ -67,12 +67,16 @@ def test_the_same_result_through_all_doorways(play_results, namespace, kubeconfi
     assert {key for key in results[1] if key not in hidden} == {key for key in results[2] if key not in hidden}
 
 
-def test_progress_is_live_and_on_stderr_in_the_controller(play, namespace, kubeconfig):
+def test_progress_is_live_in_the_controller(play, namespace, kubeconfig):
     status, text = play([task(namespace, config("a", k="v"), connection={"kubeconfig": kubeconfig})])
     assert status == 0, text
     assert f"{namespace}/ConfigMap a: created" in text
-    status, text = play([task(namespace, config("b", k="v"), connection={"kubeconfig": kubeconfig}, no_log=True)])
-    assert status == 0 and f"{namespace}/ConfigMap b" not in text
+
+
+def test_no_log_hides_progress_and_result(play, namespace, kubeconfig, doorway):
+    status, text = play([task(namespace, config("telltale", k="v"), connection={"kubeconfig": kubeconfig}, variables=doorway, no_log=True, diff=True)], "-vv")
+    assert status == 0 and "changed=1" in text, text
+    assert "telltale" not in text
 
 
 def test_the_environment_of_the_task_names_the_cluster(play_results, namespace, proxy, doorway):
@@ -122,8 +126,8 @@ def test_a_task_timeout_stops_all_writing_within_a_second(play, namespace, proxy
     assert max(writes) < over + 1
 
 
-def test_throttle_and_the_free_strategy(play, namespace, kubeconfig):
-    one = task(namespace, config("a", k="v"), connection={"kubeconfig": kubeconfig}, throttle=1)
+def test_throttle_and_the_free_strategy(play, namespace, kubeconfig, doorway):
+    one = task(namespace, config("a", k="v"), connection={"kubeconfig": kubeconfig}, variables=doorway, throttle=1)
     status, text = play([one, one], strategy="free")
     assert status == 0 and "changed=1" in text, text
 
