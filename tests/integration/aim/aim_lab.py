@@ -39,14 +39,14 @@ PLAY = """
 """
 
 
-def kubectl(*arguments: str, check: bool = True, text: str | None = None, timeout: float = 120) -> str:
+def kubectl(*arguments: str, check: bool = True, text: str | None = None, timeout: float = 300) -> str:
     command = [*KUBECTL, *arguments]
     done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=timeout, check=False)
     assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}{done.stdout}"
     return done.stdout
 
 
-def until(what: str, look: Callable[[], Any], seconds: float = 60) -> Any:
+def until(what: str, look: Callable[[], Any], seconds: float = 120) -> Any:
     """The first true answer; pytest's failure carries the last one."""
     end, last = time.monotonic() + seconds, None
     while time.monotonic() < end:
@@ -73,7 +73,7 @@ class Aim:
     def play(self, *arguments: str, fails: bool = False, **values: Any) -> str:
         """Run the role; its output."""
         command = ["ansible-playbook", "-i", str(ROOT / "inventories" / "lab"), str(self._play), "-e", json.dumps({**self._values, **values}), *arguments]
-        done = subprocess.run(command, cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(command, cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=700, check=False)
         output = done.stdout + done.stderr
         assert (done.returncode != 0) is fails, f"rc {done.returncode}\n{output[-5000:]}"
         return output
@@ -103,10 +103,10 @@ class Aim:
         return list(json.loads(kubectl("-n", self.namespace, "get", "pods", "-l", "app.kubernetes.io/name=aim", "-o", "json"))["items"])
 
     def wait_ready(self) -> None:
-        kubectl("-n", self.namespace, "rollout", "status", "deployment/aim", "--timeout=90s")
+        kubectl("-n", self.namespace, "rollout", "status", "deployment/aim", "--timeout=240s")
         until("the UI through the Service", lambda: self.ask("/api/projects/"))
 
-    def exec(self, script: str, *arguments: str, check: bool = True, timeout: float = 120) -> str:
+    def exec(self, script: str, *arguments: str, check: bool = True, timeout: float = 300) -> str:
         """Python in the notebook pod."""
         return kubectl("-n", NOTEBOOKS, "exec", "notebook", "--", "python3", "-c", script, *arguments, check=check, timeout=timeout)
 
@@ -128,7 +128,7 @@ class Aim:
         ]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            until("the forwarded port", lambda: urllib.request.urlopen(f"http://127.0.0.1:{free}/status/", timeout=2).status == 200, 20)
+            until("the forwarded port", lambda: urllib.request.urlopen(f"http://127.0.0.1:{free}/status/", timeout=2).status == 200, 60)
             yield f"127.0.0.1:{free}"
         finally:
             process.terminate()

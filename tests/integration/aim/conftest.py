@@ -36,7 +36,7 @@ def aim(folder: Path) -> Iterator[Aim]:
         kubectl("apply", "-f", "-", text=json.dumps(pod))
         server = Aim(folder)
         server.play()
-        kubectl("-n", NOTEBOOKS, "wait", "--for=condition=Ready", "pod/notebook", "--timeout=120s")
+        kubectl("-n", NOTEBOOKS, "wait", "--for=condition=Ready", "pod/notebook", "--timeout=300s")
         server.wait_ready()
         yield server
     finally:

@@ -35,6 +35,8 @@ for step in range(int(sys.argv[3])):
     time.sleep(float(sys.argv[4]))
 run.close()
 """
+# The kernel kills it four seconds after its run began.
+KILLED = WRITE.replace("for step", "import os, signal, threading\nthreading.Timer(4, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()\nfor step")
 TRACKING = f"aim://aim.{NAMESPACE}:53800"
 POINTS = 100
 EXPECTED = [step * 0.5 for step in range(POINTS)]
@@ -51,7 +53,7 @@ def complete(aim: Aim, hash_: str, points: int = POINTS) -> bool:
 
 
 def test_a_client_in_another_namespace_reads_back_exactly_what_it_logged(aim: Aim, logged: str) -> None:
-    until("all values, and the run closed", lambda: complete(aim, logged), 20)
+    until("all values, and the run closed", lambda: complete(aim, logged))
     assert aim.run_of(logged)["experiment"]["name"] == "first-light"
 
 
@@ -68,7 +70,7 @@ def test_a_laptop_logs_through_a_forwarded_port(aim: Aim) -> None:
 
 
 def test_the_ui_shows_the_run_in_a_browser(aim: Aim, logged: str) -> None:
-    until("all values", lambda: complete(aim, logged), 20)
+    until("all values", lambda: complete(aim, logged))
     picture = ROOT / ".ci-artifacts" / "aim-ui.png"
     with aim.forwarded(43800) as address:
         page = f"http://{address}/runs/{logged}/metrics"
@@ -79,23 +81,22 @@ def test_the_ui_shows_the_run_in_a_browser(aim: Aim, logged: str) -> None:
 
 
 def test_a_forced_deletion_of_the_pod_loses_nothing(aim: Aim, logged: str) -> None:
-    until("all values", lambda: complete(aim, logged), 20)
+    until("all values", lambda: complete(aim, logged))
     kubectl("-n", NAMESPACE, "delete", "pod", "-l", "app.kubernetes.io/name=aim", "--force", "--grace-period=0")
     aim.wait_ready()
-    until("the same values", lambda: complete(aim, logged), 30)
+    until("the same values", lambda: complete(aim, logged))
 
 
 def test_a_killed_writer_is_closed_by_name_and_nobody_else(aim: Aim) -> None:
-    writer = f"import os, signal, threading; threading.Timer(6, lambda: os.kill(os.getpid(), signal.SIGKILL)).start(); exec({WRITE!r})"
-    dead = aim.exec(writer, TRACKING, "killed", "10000", "0.05", check=False).split()[0]
+    dead = aim.exec(KILLED, TRACKING, "killed", "10000", "0.05", check=False).split()[0]
     assert aim.run_of(dead)["active"]
     refused = aim.play("--tags", "aim_close", fails=True, aim_close_runs=["nobody"])
     assert "Not open, or not there: nobody" in refused and dead in refused
     aim.play("--tags", "aim_close", aim_close_runs=[dead])
     assert not aim.run_of(dead)["active"]
-    assert len(aim.values(dead)) > 20
+    assert len(aim.values(dead)) > 5
     alive = aim.exec(WRITE, TRACKING, "after", "10", "0").split()[0]
-    until("a new run", lambda: complete(aim, alive, 10), 20)
+    until("a new run", lambda: complete(aim, alive, 10))
 
 
 class Pods(threading.Thread):
@@ -131,14 +132,15 @@ def updated(aim: Aim) -> Iterator[Pods]:
 
 
 def test_an_update_never_runs_two_pods_and_never_meets_a_lock(aim: Aim, updated: Pods, logged: str) -> None:
-    assert updated.seen > 20 and updated.most == 1
+    assert updated.seen > 10 and updated.most == 1
     logs = kubectl("-n", NAMESPACE, "logs", "-l", "app.kubernetes.io/name=aim", "--all-containers", "--tail=-1")
     assert not re.search(r"LOCK|Resource temporarily unavailable", logs), logs
-    until("the run of before", lambda: complete(aim, logged), 30)
+    until("the run of before", lambda: complete(aim, logged))
 
 
+@pytest.mark.long
 def test_a_copy_comes_back(aim: Aim, logged: str) -> None:
-    until("the run", lambda: complete(aim, logged), 30)
+    until("the run", lambda: complete(aim, logged))
     aim.play("--tags", "aim_copy", aim_copy_label="test")
     names = re.findall(r"to (\d{8}T\d{6}Z-test)", copies_log())
     assert names
@@ -151,7 +153,7 @@ def test_a_copy_comes_back(aim: Aim, logged: str) -> None:
     aim.wait_ready()
     aim.play("--tags", "aim_restore", aim_restore_copy=names[-1])
     aim.wait_ready()
-    until("the run is back", lambda: complete(aim, logged), 30)
+    until("the run is back", lambda: complete(aim, logged))
 
 
 def copies_log() -> str:
@@ -160,6 +162,7 @@ def copies_log() -> str:
     return "\n".join(kubectl("-n", NAMESPACE, "logs", name, check=False) for name in jobs)
 
 
+@pytest.mark.long
 def test_removal_keeps_the_repository(aim: Aim, logged: str, folder: Path) -> None:
     play = folder / "absent.yml"
     play.write_text(
@@ -172,12 +175,13 @@ def test_removal_keeps_the_repository(aim: Aim, logged: str, folder: Path) -> No
     assert "aim-repo" in kubectl("-n", NAMESPACE, "get", "pvc", "-o", "name")
     aim.play()
     aim.wait_ready()
-    until("the run of before", lambda: complete(aim, logged), 30)
+    until("the run of before", lambda: complete(aim, logged))
 
 
 VOLUME = {"hostPath": {"path": "/srv/aim-test-foreign", "type": "DirectoryOrCreate"}}
 
 
+@pytest.mark.long
 def test_a_volume_of_another_owner_is_refused_with_the_exact_reason(folder: Path) -> None:
     namespace = PREFIX + "owner"
     namespace_with_registry(namespace)
@@ -234,7 +238,7 @@ def test_twenty_writers_lose_no_point_while_the_ui_is_asked(aim: Aim) -> None:
     assert len(hashes) == 20
     expected = [step * 0.5 for step in range(points)]
     for hash_ in hashes:
-        until(f"run {hash_}", lambda hash_=hash_: aim.values(hash_) == expected and not aim.run_of(hash_)["active"], 60)
+        until(f"run {hash_}", lambda hash_=hash_: aim.values(hash_) == expected and not aim.run_of(hash_)["active"])
     restarts = [status["restartCount"] for pod in aim.pods() for status in pod["status"]["containerStatuses"]]
     peaks = {name: memory_peak(name) for name in ("ui", "tracking")}
     record = {

@@ -12,6 +12,9 @@ import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils._module import Call, outcome
 from ansible_collections.slipway.mlops.plugins.module_utils._run_k8s_readiness_info import run
 
+# Ten kinds of failure at once take minutes on a slow machine.
+pytestmark = pytest.mark.long
+
 IMAGE = "docker.io/library/busybox:stable"  # on every node of the lab
 
 
@@ -25,7 +28,7 @@ def told(kubeconfig: str, *objects: dict[str, Any]) -> list[dict[str, Any]]:
     return list(result["objects"])
 
 
-def until(look: Callable[[], dict[str, Any]], state: str, *words: str, seconds: float = 90) -> dict[str, Any]:
+def until(look: Callable[[], dict[str, Any]], state: str, *words: str, seconds: float = 240) -> dict[str, Any]:
     end, last = time.monotonic() + seconds, {}
     while time.monotonic() < end:
         last = look()
