@@ -19,6 +19,8 @@ from ansible_collections.slipway.mlops.plugins.module_utils._host_input import F
 
 RUNTIMES = ("containerd", "dockerd", "crio", "containerd-shim-runc-v2", "conmon")
 DROP_IN = "90-slipway-open-files.conf"
+_CAP_SYS_RESOURCE = 1 << 24
+_CAPABILITIES = re.compile(r"^CapEff:\s*([0-9a-f]+)", re.MULTILINE)
 _HARD = re.compile(r"^Max open files +\S+ +(\S+)", re.MULTILINE)
 
 
@@ -36,6 +38,7 @@ class State:
     daemons: Sequence[Daemon]
     drop_ins: Mapping[str, bytes | None]  # unit -> our drop-in now
     nr_open: int  # the most that the kernel lets a process have
+    may_raise: bool = True  # this process has CAP_SYS_RESOURCE; root in a container often has not
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,9 @@ def probe(root: str = "/") -> State:
         if process.unit and found:
             daemons.append(Daemon(process.pid, process.unit, None if found.group(1) == "unlimited" else int(found.group(1))))
     units = sorted({daemon.unit for daemon in daemons})
-    return State(daemons, {unit: _files.read(drop_in(unit, root)) for unit in units}, int(_text(root, "proc/sys/fs/nr_open") or 0))
+    rights = _CAPABILITIES.search(_text(root, "proc/self/status"))
+    may_raise = rights is None or bool(int(rights.group(1), 16) & _CAP_SYS_RESOURCE)
+    return State(daemons, {unit: _files.read(drop_in(unit, root)) for unit in units}, int(_text(root, "proc/sys/fs/nr_open") or 0), may_raise)
 
 
 def plan(minimum: int, state: State, nr_open: int) -> Plan:
@@ -62,6 +67,9 @@ def plan(minimum: int, state: State, nr_open: int) -> Plan:
     if minimum and minimum > nr_open:
         return Plan(problems=[f"open_files {minimum} is above fs.nr_open ({nr_open}), the most that the kernel gives a process; raise that, too"])
     low = [daemon for daemon in state.daemons if minimum and daemon.hard is not None and daemon.hard < minimum]
+    if low and not state.may_raise:
+        names = ", ".join(sorted({f"{daemon.unit} ({daemon.hard})" for daemon in low}))
+        return Plan(problems=[f"open_files {minimum} is more than {names} may have, and this host lacks the right to raise it (CAP_SYS_RESOURCE); give 0"])
     drop_ins: dict[str, bytes | None] = {}
     for unit, now in state.drop_ins.items():
         wanted = _content(minimum) if minimum and (now is not None or any(daemon.unit == unit for daemon in low)) else None

@@ -45,6 +45,17 @@ def test_more_than_the_kernel_gives_is_refused():
     assert "above fs.nr_open (1048576)" in _open_files.plan(2000000, state(1024), 1048576).problems[0]
 
 
+def test_a_host_that_may_not_raise_limits_says_so_before_anything_is_touched(tmp_path):
+    low = state(20000)
+    plan = _open_files.plan(262144, State(low.daemons, low.drop_ins, low.nr_open, may_raise=False), 1048576)
+    assert "containerd.service (20000)" in plan.problems[0]
+    assert (plan.daemons, plan.drop_ins) == ([], {})
+    (tmp_path / "proc/self").mkdir(parents=True)
+    for mask, may in (("000001fffeffffff", False), ("000001ffffffffff", True)):
+        (tmp_path / "proc/self/status").write_text(f"Name:\tx\nCapEff:\t{mask}\n")
+        assert _open_files.probe(str(tmp_path)).may_raise is may
+
+
 def test_only_runtimes_that_are_services_of_this_host_count(tmp_path):
     service = "0::/system.slice/containerd.service"
     for pid, argv, group in ((7, "/usr/bin/containerd", service), (8, "/usr/bin/containerd", "0::/user.slice"), (9, "/bin/sh", service)):
