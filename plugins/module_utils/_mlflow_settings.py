@@ -178,7 +178,7 @@ def _artifact_problems(settings: Settings) -> list[str]:
     destination = settings.artifacts_destination
     if hides_password(destination):
         return ["mlflow_artifacts_destination carries a password; give credentials by mlflow_artifacts_credentials."]
-    scheme, _, rest = destination.partition("://")
+    scheme, _separator, rest = destination.partition("://")
     if not rest:
         return ["mlflow_artifacts_destination '" + destination + "' is neither file:///artifacts nor a URI such as s3://bucket/path."]
     if scheme == "file" and not (destination + "/").startswith("file:///artifacts/"):
@@ -236,5 +236,3 @@ def _authentication_problems(settings: Settings) -> list[str]:
 def _version(text: str) -> tuple[int, ...]:
     match = re.match(r"^(\d+)\.(\d+)\.(\d+)", text)
     return tuple(int(part) for part in match.groups()) if match else ()
-
-

@@ -88,5 +88,3 @@ def _result(step: Step, now: Live | None) -> Json:
         "artifact_location": now.location if now else "",
         "lifecycle_stage": now.stage if now else "",
     }
-
-
