@@ -3,7 +3,7 @@
 """Runs in a target's pod before aisnode: every mount path must be a mounted disk of this cluster and node, or the daemon does not start.
 
 A disk that is not mounted would show as a plain directory of the node's root file system, and aisnode would fill that.
-Environment: DISKS (JSON list of {"path": on the node, "volume": its directory under /disks}), OWNER (JSON {"namespace", "cluster", "node"}),
+Environment: DISKS (JSON list of {"path": on the node, "volume": its directory under VOLUMES, /disks}), OWNER (JSON {"namespace", "cluster", "node"}),
 DATA_DIRECTORY, MARKER, OPEN_FILES_MIN.
 """
 
@@ -11,6 +11,8 @@ import json
 import os
 import resource
 import sys
+
+VOLUMES = os.environ.get("VOLUMES", "/disks")
 
 
 def mounts():
@@ -26,7 +28,7 @@ def mounts():
 
 def problem_of(disk, owner, mounted, data_directory, marker):
     """Why aisnode must not use this disk, "" where it may. Leaves the marker and the data directory on a disk that is new."""
-    path, volume = disk["path"], os.path.join("/disks", disk["volume"])
+    path, volume = disk["path"], os.path.join(VOLUMES, disk["volume"])
     _device, root, kind, source = mounted.get(volume, ("", "?", "?", "?"))
     if root != "/":
         return f"{path} is not a mounted disk: it is the directory {root} of {source} ({kind}). Mount the disk (role ais_datafs)."
@@ -63,7 +65,7 @@ def main():
     disks, owner = json.loads(os.environ["DISKS"]), json.loads(os.environ["OWNER"])
     mounted = mounts()
     problems = [problem_of(disk, owner, mounted, os.environ["DATA_DIRECTORY"], os.environ["MARKER"]) for disk in disks]
-    devices = [mounted.get(os.path.join("/disks", disk["volume"]), ("",))[0] for disk in disks]
+    devices = [mounted.get(os.path.join(VOLUMES, disk["volume"]), ("",))[0] for disk in disks]
     for disk, device in zip(disks, devices):
         if device and devices.count(device) > 1:
             problems.append(f"{disk['path']} shares its file system with another mount path; AIStore wants one each.")
