@@ -42,8 +42,9 @@ def check_owner() -> None:
         if not part.exists() or os.access(part, os.W_OK | (os.X_OK if part.is_dir() else 0)):
             continue
         found = part.stat()
+        groups = ", ".join(map(str, sorted(set(ours))))
         raise Problem(
-            f"{part} belongs to {found.st_uid}:{found.st_gid} with mode {found.st_mode & 0o7777:04o}; user {os.geteuid()} (groups {', '.join(map(str, sorted(set(ours))))}) "
+            f"{part} belongs to {found.st_uid}:{found.st_gid} with mode {found.st_mode & 0o7777:04o}; user {os.geteuid()} (groups {groups}) "
             "cannot write there, and this volume does not heed fsGroup. Set aim_uid and aim_gid to its owner, or change the owner on the storage."
         )
 
@@ -97,7 +98,10 @@ def copy(label: str, of: str) -> Path:
     files, size = size_of(REPOSITORY)
     free = shutil.disk_usage(COPIES).free
     if size * 1.05 > free:
-        raise Problem(f"The copy needs {size / 1e9:.2f} GB and {COPIES} has {free / 1e9:.2f} GB free. Enlarge it (aim_copies_claim_size), or keep fewer (aim_copies_kept).")
+        raise Problem(
+            f"The copy needs {size / 1e9:.2f} GB and {COPIES} has {free / 1e9:.2f} GB free. "
+            "Enlarge it (aim_copies_claim_size), or keep fewer (aim_copies_kept)."
+        )
     now = datetime.datetime.now(datetime.timezone.utc)
     target = COPIES / f"{now:%Y%m%dT%H%M%SZ}-{label}"
     part = COPIES / f".part-{target.name}"
