@@ -106,7 +106,7 @@ class Contenders:
         book.write_text(json.dumps([{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}]))
         program = PEERS if contender == CORE else OURS
         config = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_LOCALHOST_WARNING": "false"}
-        return measure([str(program), str(book), "-e", f"ansible_python_interpreter={program.parent / 'python'}"], config)
+        return measure([str(program), str(book)], config)
 
 
 def main() -> None:

@@ -50,7 +50,7 @@ class K8sAction(ActionBase):
         if not wanted:
             return True
         wanted = str(self._templar.template(wanted))
-        return wanted.startswith("auto") or os.path.abspath(wanted) == os.path.abspath(sys.executable)
+        return wanted.startswith("auto") or _is_ours(wanted)
 
     def _run_there(self, variables: dict[str, Any], began: float) -> dict[str, Any]:
         args = _plain(self._task.args)
@@ -102,6 +102,12 @@ class K8sAction(ActionBase):
     def _show(line: str) -> None:
         # stderr: a callback that prints JSON owns stdout
         display.display(line, stderr=True)
+
+
+def _is_ours(interpreter: str) -> bool:
+    """Whether this is the controller's own Python, by whatever name of its folder: python, python3, python3.11 of one environment."""
+    same_folder = os.path.dirname(os.path.abspath(interpreter)) == os.path.dirname(os.path.abspath(sys.executable))
+    return same_folder and os.path.realpath(interpreter) == os.path.realpath(sys.executable)
 
 
 def _plain(value: Any) -> Any:
