@@ -68,7 +68,7 @@ options:
         type: str
         required: true
       namespace:
-        description: Its namespace, O(namespace) if not given.
+        description: Its namespace, that of O(job) if not given.
         type: str
       type:
         description: Type of the Secret.
@@ -79,8 +79,7 @@ options:
         type: dict
       generate:
         description:
-          - Keys whose values are chosen at random (letters and digits) when the Secret is made. An existing Secret is never changed and,
-            since it may be the password of data that is kept, never deleted unless O(delete_data) names it.
+          - Keys whose values are chosen at random (letters and digits) when the Secret is made. An existing Secret is never changed.
         type: list
         elements: dict
         suboptions:
