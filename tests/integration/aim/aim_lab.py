@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -72,7 +73,7 @@ class Aim:
 
     def play(self, *arguments: str, fails: bool = False, **values: Any) -> str:
         """Run the role; its output."""
-        command = ["ansible-playbook", "-i", str(ROOT / "inventories" / "lab"), str(self._play), "-e", json.dumps({**self._values, **values}), *arguments]
+        command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(ROOT / "inventories" / "lab"), str(self._play), "-e", json.dumps({**self._values, **values}), *arguments]
         done = subprocess.run(command, cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=700, check=False)
         output = done.stdout + done.stderr
         assert (done.returncode != 0) is fails, f"rc {done.returncode}\n{output[-5000:]}"

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     group.mkdir()
     (group / "all.yml").write_text(yaml.safe_dump(defaults))
     (folder / "play.yml").write_text(yaml.safe_dump(play))
-    command = ["ansible-playbook", "-i", str(folder / "inventory.yml"), str(folder / "play.yml")]
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(folder / "inventory.yml"), str(folder / "play.yml")]
     environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
