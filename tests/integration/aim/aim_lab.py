@@ -24,6 +24,7 @@ from ansible_collections.slipway.mlops.plugins.module_utils._yaml import load
 
 ROOT = Path(__file__).resolve().parents[3]
 KUBECONFIG = ROOT / ".lab" / "kubeconfig"
+PLAYBOOK = str(Path(sys.executable).with_name("ansible-playbook"))
 KUBECTL = [str(ROOT / ".lab" / "bin" / "kubectl"), "--kubeconfig", str(KUBECONFIG)]
 PREFIX = "aim-test-"
 NAMESPACE, NOTEBOOKS = PREFIX + "aim", PREFIX + "notebooks"
@@ -73,7 +74,7 @@ class Aim:
 
     def play(self, *arguments: str, fails: bool = False, **values: Any) -> str:
         """Run the role; its output."""
-        command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(ROOT / "inventories" / "lab"), str(self._play), "-e", json.dumps({**self._values, **values}), *arguments]
+        command = [PLAYBOOK, "-i", str(ROOT / "inventories" / "lab"), str(self._play), "-e", json.dumps({**self._values, **values}), *arguments]
         done = subprocess.run(command, cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=700, check=False)
         output = done.stdout + done.stderr
         assert (done.returncode != 0) is fails, f"rc {done.returncode}\n{output[-5000:]}"

@@ -21,7 +21,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import browser
-from aim_lab import IMAGE, NAMESPACE, PREFIX, ROOT, Aim, kubectl, namespace_with_registry, until
+from aim_lab import IMAGE, NAMESPACE, PLAYBOOK, PREFIX, ROOT, Aim, kubectl, namespace_with_registry, until
 
 pytestmark = pytest.mark.lab
 
@@ -169,7 +169,7 @@ def test_removal_keeps_the_repository(aim: Aim, logged: str, folder: Path) -> No
         "- hosts: localhost\n  connection: local\n  gather_facts: false\n  tasks:\n    - slipway.mlops.k8s_manifests:\n"
         f"        {{kubeconfig: '{ROOT}/.lab/kubeconfig', name: aim, namespace: {NAMESPACE}, state: absent}}\n"
     )
-    done = subprocess.run(["ansible-playbook", "-i", "localhost,", str(play)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([PLAYBOOK, "-i", "localhost,", str(play)], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert not aim.pods()
     assert "aim-repo" in kubectl("-n", NAMESPACE, "get", "pvc", "-o", "name")
