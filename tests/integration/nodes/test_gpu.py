@@ -96,6 +96,7 @@ def test_a_host_without_a_gpu_is_skipped_with_the_reason(folder: Path) -> None:
     assert outcome.results[NODE]["skip_reason"] == "no NVIDIA GPU on this host's PCI bus"
 
 
+@pytest.mark.long
 def test_the_engine_gets_the_handler_and_keeps_every_other_byte_and_every_container(folder: Path, configured: dict[str, Any], witnesses: str) -> None:
     text = ssh(NODE, f"cat {CONFIG}")
     begin, end = text.index("# BEGIN slipway gpu_runtime"), text.index("# END slipway gpu_runtime\n") + len("# END slipway gpu_runtime\n")
@@ -123,6 +124,7 @@ def cluster(folder: Path, configured: dict[str, Any]) -> Iterator[None]:
     kubectl("delete", "runtimeclass", "nvidia-test", check=False)
 
 
+@pytest.mark.long
 def test_a_pod_of_the_class_runs_through_nvidias_runtime_built_from_source(cluster: None, namespace: str) -> None:
     body = pod("plain", NODE, "sleep 600", runtimeClassName="nvidia-test")
     kubectl("-n", namespace, "apply", "-f", "-", text=json.dumps(body))
@@ -132,6 +134,7 @@ def test_a_pod_of_the_class_runs_through_nvidias_runtime_built_from_source(clust
     assert RUNTIME in options
 
 
+@pytest.mark.long
 def test_every_link_holds_and_a_pod_gets_one_device_of_the_pretended_plugin(folder: Path, cluster: None) -> None:
     outcome = gpu(folder, register="__gpu_runtime_verified", entry="verify")
     assert outcome.returncode == 0, outcome.output
@@ -145,19 +148,17 @@ def test_every_link_holds_and_a_pod_gets_one_device_of_the_pretended_plugin(fold
     assert live("pods", "-n", "nodes-gpu", "-l", "app.kubernetes.io/name=gpu-proof")["items"] == []
 
 
-LONG = [pytest.mark.long]
-
-
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("change", "link", "says"),
     [
         ({"expected_count": 3}, "allocatable", "the node offers 2 nvidia.com/gpu, expected 3"),
         ({"proof_command": ["sh", "-c", "echo no driver; exit 3"]}, "pod", "no driver"),
-        pytest.param({"class": "nvidia-nowhere"}, "runtime_class", "there is no RuntimeClass nvidia-nowhere", marks=LONG),
-        pytest.param({"path": "/usr/local/bin/nowhere"}, "toolkit", "/usr/local/bin/nowhere is missing", marks=LONG),
-        pytest.param({"handler": "elsewhere"}, "handler", "containerd runs without the handler elsewhere", marks=LONG),
-        pytest.param({"detection": "auto"}, "", "", marks=LONG),
-        pytest.param({"proof_command": ["sh", "-c", "echo GPU-1 GPU-2"]}, "pod", "sees 2 GPUs", marks=LONG),
+        ({"class": "nvidia-nowhere"}, "runtime_class", "there is no RuntimeClass nvidia-nowhere"),
+        ({"path": "/usr/local/bin/nowhere"}, "toolkit", "/usr/local/bin/nowhere is missing"),
+        ({"handler": "elsewhere"}, "handler", "containerd runs without the handler elsewhere"),
+        ({"detection": "auto"}, "", ""),
+        ({"proof_command": ["sh", "-c", "echo GPU-1 GPU-2"]}, "pod", "sees 2 GPUs"),
     ],
 )
 def test_the_broken_link_is_named(folder: Path, cluster: None, change: dict[str, Any], link: str, says: str) -> None:

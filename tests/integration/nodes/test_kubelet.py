@@ -37,6 +37,7 @@ def forbidden(folder: Path) -> Iterator[bytes]:
     assert outcome.returncode == 0, outcome.output
 
 
+@pytest.mark.long
 def test_a_pod_with_the_sysctl_is_rejected_before_and_runs_after(folder: Path, namespace: str, forbidden: bytes) -> None:
     kubectl("-n", namespace, "apply", "-f", "-", text=json.dumps(pod("before", NODE, "sleep 60", **SYSCTL)))
     rejected = finished(namespace, "before", "Failed")
@@ -66,11 +67,13 @@ def test_a_pod_with_the_sysctl_is_rejected_before_and_runs_after(folder: Path, n
     assert re.search(rf"pod {namespace}/after on {NODE} uses net\.core\.somaxconn", refused.output)
 
 
+@pytest.mark.long
 def test_the_config_map_of_kubeadm_keeps_the_list_for_new_nodes() -> None:
     text = live("configmap", "kubelet-config", "-n", "kube-system")["data"]["kubelet"]
     assert "allowedUnsafeSysctls:\n- net.core.somaxconn" in text
 
 
+@pytest.mark.long
 def test_a_kubelet_that_does_not_come_up_gets_its_old_file_back_and_the_node_is_named(folder: Path, forbidden: bytes) -> None:
     kubectl_before = live("configmap", "kubelet-config", "-n", "kube-system")["data"]["kubelet"]
     # No setting that Kubernetes' own rules accept keeps a kubelet from starting, so its unit is what refuses this one.
