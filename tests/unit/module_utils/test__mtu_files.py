@@ -56,7 +56,11 @@ INTERFACES = (
             "ens30",
             "iface ens30 inet dhcp\n\tpost-up ip link set dev $IFACE mtu 9000\n",
         ),
-        ("iface ens30 inet dhcp\n  post-up ip link set dev other mtu 9\n", "ens30", "iface ens30 inet dhcp\n  post-up ip link set dev other mtu 9\n    post-up ip link set dev $IFACE mtu 9000\n"),
+        (
+            "iface ens30 inet dhcp\n  post-up ip link set dev other mtu 9\n",
+            "ens30",
+            "iface ens30 inet dhcp\n  post-up ip link set dev other mtu 9\n    post-up ip link set dev $IFACE mtu 9000\n",
+        ),
         ("iface a inet manual", "a", "iface a inet manual\n    mtu 9000\n"),
         (INTERFACES, "ens4", None),
     ],
