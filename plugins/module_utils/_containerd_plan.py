@@ -104,7 +104,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any], handler: Ha
 
 def _runtimes(dump: Mapping[str, Any]) -> dict[str, Any]:
     plugins = dump.get("plugins") or {}
-    cri = next((plugins[name] for name in set(_CRI.values()) if name in plugins), {})
+    cri: Mapping[str, Any] = next((plugins[name] for name in set(_CRI.values()) if name in plugins), {})
     return dict((cri.get("containerd") or {}).get("runtimes") or {})
 
 
@@ -188,7 +188,7 @@ def _table(handler: Handler, cri: str, documents: Sequence[toml.Document], deep:
         layer = document.get(("plugins", cri)) or {}
         plugin = _merged(plugin, layer) if deep else (layer or plugin)
     runtimes = (plugin.get("containerd") or {}).get("runtimes") or {}
-    runc = next((table for name, table in runtimes.items() if name == "runc"), None)
+    runc: dict[str, Any] | None = next((table for name, table in runtimes.items() if name == "runc"), None)
     if runc is None:
         runc = next((table for name, table in sorted(runtimes.items()) if _is_runc(table) and name != handler.name), {})
     # `containerd config default` writes out every option; what is empty there says nothing.
@@ -201,7 +201,7 @@ def _table(handler: Handler, cri: str, documents: Sequence[toml.Document], deep:
 def _in_root(text: str, cri: str, handler: Handler, table: dict[str, Any], present: bool, containerd: Containerd) -> str:
     text = toml_edit.without_block(toml_edit.without_marked_lines(text, MARK), MARK)
     document = _parsed(containerd.config, text)
-    settings = [(("plugins", cri, "containerd"), "default_runtime_name", _default(document, cri, handler, present))]
+    settings: list[tuple[tuple[str, ...], str, Any]] = [(("plugins", cri, "containerd"), "default_runtime_name", _default(document, cri, handler, present))]
     if handler.cdi is not None and present:
         if containerd.version.startswith(("1.5", "1.6")):
             raise Refused([f"containerd {containerd.version} has no CDI; 1.7 is the first that has."])
@@ -236,8 +236,7 @@ def _as_drop_in(
     ours: str,
 ) -> tuple[Edit, ...]:
     if not present:
-        others = [path for path in imported if path != ours]
-        text = root.text if others else toml_edit.without_block(root.text, MARK + " imports")
+        text = root.text if set(imported) - {ours} else toml_edit.without_block(root.text, MARK + " imports")
         return (_edit(containerd, containerd.config, text) if containerd.files.get(containerd.config) is not None else ()) + _edit(containerd, ours, None)
     text = f"# Written by slipway.mlops.container_runtime; its version is that of {containerd.config}.\nversion = {root.data['version']}\n"
     if handler.cdi is not None:
