@@ -318,17 +318,6 @@ def test_a_disk_that_somebody_writes_to(host: Sandbox) -> None:
         assert host.datafs(disk)["changed"]
 
 
-def test_swap_in_use(host: Sandbox) -> None:
-    disk = {"device": host.disk("a"), "path": "/srv/disk0"}
-    subprocess.run(["mkswap", "-q", host.file("a")], check=True)
-    if subprocess.run(["swapon", disk["device"]], capture_output=True, check=False).returncode:
-        pytest.skip("this machine allows no swap")
-    try:
-        assert "is swap" in host.refused(disk)
-    finally:
-        subprocess.run(["swapoff", disk["device"]], check=True)
-
-
 def test_a_copy_of_our_filesystem(host: Sandbox) -> None:
     disk = {"device": host.disk("a"), "path": "/srv/disk0"}
     host.datafs(disk)

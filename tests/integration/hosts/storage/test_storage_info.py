@@ -28,5 +28,6 @@ def test_all_disks_and_unknown_ones(host: Sandbox) -> None:
     assert name in [device["name"] for device in host.invoke("storage_info", {})["devices"]]
     result = host.invoke("storage_info", {"devices": ["nosuch", "sd*"]})
     assert result["failed"] and result["msg"] == (
-        "nosuch matches no device of this host; sd* is not a device name; give a path below /dev (best /dev/disk/by-id/...), a kernel name, UUID=, SERIAL= or WWN="
+        "nosuch matches no device of this host; "
+        "sd* is not a device name; give a path below /dev (best /dev/disk/by-id/...), a kernel name, UUID=, SERIAL= or WWN="
     )

@@ -90,8 +90,8 @@ def test_nothing_to_do_spawns_nothing_reads_no_disk_and_is_quick(host: Sandbox, 
     assert len(re.findall(r"execve\(", calls)) == 1, "python itself"
     assert not re.search(r"\b(v?fork|clone3?)\(", calls)
     assert not [line for line in calls.splitlines() if '"/dev/loop' in line]
-    best = min(host.datafs(*disks)["seconds"] for _run in range(5))
-    assert best < 0.05
+    # A machine that is busy with other things may need a few runs to give us 50 ms of its time.
+    assert any(host.datafs(*disks)["seconds"] < 0.05 for _run in range(20))
 
 
 def test_python_of_the_oldest_host(host: Sandbox) -> None:
