@@ -71,7 +71,11 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[st
     return {name: [item for item in yaml.safe_load_all((folder / f"{name}.yaml").read_text()) if item] for name in VARIANTS}
 
 
-@pytest.mark.parametrize(("variant", "version"), [*((variant, "1.34") for variant in VARIANTS), ("defaults", "1.29"), ("defaults", "1.31")])
+QUICK = [("defaults", "1.29"), ("local_volume", "1.34"), ("state_path", "1.34")]
+REST = [(variant, version) for variant in VARIANTS for version in ("1.29", "1.34") if (variant, version) not in QUICK]
+
+
+@pytest.mark.parametrize(("variant", "version"), [*QUICK, *(pytest.param(*case, marks=pytest.mark.long) for case in REST)])
 def test_objects_are_valid(rendered: dict[str, list[dict[str, Any]]], variant: str, version: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
