@@ -10,6 +10,8 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,10 @@ from .conftest import FSTAB, Sandbox
 
 LINE = re.compile(r'erase: (\{device: "(?P<device>[^"]+)", content: "(?P<content>[^"]+)"\})')
 needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+
+
+def writes(*always: int, long: Sequence[int]) -> list[Any]:
+    return [*always, *(pytest.param(number, marks=pytest.mark.long) for number in long)]
 
 
 def program(host: Sandbox, name: str, script: str) -> list[str]:
@@ -54,6 +60,7 @@ def test_a_mounted_disk_that_died_is_told(host: Sandbox) -> None:
     assert result["failed"] and "input/output error, or shut down" in result["msg"]
 
 
+@pytest.mark.long
 def test_one_mkfs_that_fails_leaves_the_other_disks_done(host: Sandbox) -> None:
     """Writes fail with ENOSPC, as on a disk that rejects them: its backing file lies on a full tmpfs."""
     small = host.folder / "small"
@@ -111,7 +118,7 @@ def test_a_damaged_journal_is_not_guessed_at(host: Sandbox) -> None:
 
 
 @needs_strace
-@pytest.mark.parametrize("write", [1, 2, 3, 5, 8, 13, 21, 34])
+@pytest.mark.parametrize("write", writes(3, 21, long=(1, 2, 5, 8, 13, 34)))
 def test_mkfs_killed_at_a_write(host: Sandbox, write: int) -> None:
     disk, other = {"device": host.disk("a"), "path": "/srv/disk0"}, {"device": host.disk("b"), "path": "/srv/disk1"}
     inject = f"strace -o /dev/null -e trace=pwrite64 -e inject=pwrite64:signal=KILL:when={write}"
@@ -126,7 +133,7 @@ def test_mkfs_killed_at_a_write(host: Sandbox, write: int) -> None:
 
 
 @needs_strace
-@pytest.mark.parametrize("write", [1, 2, 3, 4, 6, 10, 20])
+@pytest.mark.parametrize("write", writes(3, long=(1, 2, 4, 6, 10, 20)))
 def test_an_erasure_killed_at_a_write(host: Sandbox, write: int) -> None:
     """Module and mkfs together, anywhere between the journal and the last write of mkfs."""
     disk = {"device": host.disk("a"), "path": "/srv/disk0"}
@@ -156,6 +163,7 @@ def test_the_run_itself_is_killed(host: Sandbox, name: str, script: str) -> None
     assert host.run("stat", "-c", "%a", "/srv/a").strip() == "711"
 
 
+@pytest.mark.long
 def test_a_second_run_waits_for_the_mkfs_of_a_killed_one(host: Sandbox) -> None:
     disk = {"device": host.disk("a"), "path": "/srv/disk0"}
     slow = program(host, "mkfs.xfs", '[ "$1" = -V ] && exec $real -V; kill -9 $PPID; sleep 3; exec $real "$@"')
@@ -165,6 +173,7 @@ def test_a_second_run_waits_for_the_mkfs_of_a_killed_one(host: Sandbox) -> None:
     assert time.monotonic() - started > 1.5
 
 
+@pytest.mark.long
 def test_two_runs_at_once_do_the_work_once(host: Sandbox) -> None:
     disks = [{"device": host.disk(name), "path": f"/srv/{name}"} for name in ("a", "b")]
     count = host.folder / "count"
@@ -204,6 +213,7 @@ def test_a_name_that_points_elsewhere_meanwhile(host: Sandbox) -> None:
     finish(host, disk)
 
 
+@pytest.mark.long
 def test_terminated_in_the_middle(host: Sandbox) -> None:
     disk = {"device": host.disk("a"), "path": "/srv/disk0"}
     stop = program(host, "mkfs.xfs", f'[ "$1" = -V ] && exec $real -V; kill -{int(signal.SIGTERM)} $PPID; exec $real "$@"')

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,7 +94,12 @@ MEMBERS = {
 }
 
 
-@pytest.mark.parametrize("kind", CONTENT)
+def some(table: dict[str, Any], *always: str) -> list[Any]:
+    """All cases of a table; those not named run only with the long tests."""
+    return [kind if kind in always else pytest.param(kind, marks=pytest.mark.long) for kind in table]
+
+
+@pytest.mark.parametrize("kind", some(CONTENT, "ext4", "GPT", "one byte in the middle"))
 def test_content_is_refused_and_erased_only_by_its_line(host: Sandbox, kind: str) -> None:
     fill, words = CONTENT[kind]
     device, blank = host.disk("a", "1G"), host.disk("b", "1G")
@@ -117,7 +123,7 @@ def test_content_is_refused_and_erased_only_by_its_line(host: Sandbox, kind: str
     assert not host.datafs({**disk, "erase": line.groupdict()}, other)["changed"]
 
 
-@pytest.mark.parametrize("kind", MEMBERS)
+@pytest.mark.parametrize("kind", some(MEMBERS, "LVM2"))
 def test_members_of_something_larger_are_never_erased(host: Sandbox, kind: str) -> None:
     fill, words = MEMBERS[kind]
     disk = {"device": host.disk("a", "1G"), "path": "/srv/disk0"}

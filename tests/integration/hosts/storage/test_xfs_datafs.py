@@ -94,6 +94,7 @@ def test_nothing_to_do_spawns_nothing_reads_no_disk_and_is_quick(host: Sandbox, 
     assert any(host.datafs(*disks)["seconds"] < 0.05 for _run in range(20))
 
 
+@pytest.mark.long
 def test_python_of_the_oldest_host(host: Sandbox) -> None:
     python = next((str(path) for path in (*Path("/root/.pyenv/versions").glob("3.9.*/bin/python3"), Path("/usr/bin/python3.9")) if path.exists()), None)
     if not python:
@@ -157,6 +158,7 @@ def test_a_busy_filesystem_names_who_keeps_it(host: Sandbox) -> None:
     assert host.read("/etc/fstab") == FSTAB + "\n"
 
 
+@pytest.mark.long
 def test_grows_when_told(host: Sandbox) -> None:
     disks = two(host)[:1]
     host.datafs(*disks)
@@ -193,6 +195,7 @@ def test_disks_that_changed_places_are_refused(host: Sandbox) -> None:
     assert "declares this device for another path" in message
 
 
+@pytest.mark.long
 def test_the_wrong_filesystem_on_the_path_is_refused(host: Sandbox) -> None:
     disks = two(host)
     host.datafs(*disks)
@@ -204,6 +207,7 @@ def test_the_wrong_filesystem_on_the_path_is_refused(host: Sandbox) -> None:
     assert 'backs mounted "/srv/disk0"' in message
 
 
+@pytest.mark.long
 def test_sector_of_4096_bytes_and_a_stripe(host: Sandbox) -> None:
     device = host.disk("big", "512M", "--sector-size", "4096")
     done = host.datafs({"device": device, "path": "/srv/disk0"})
@@ -213,6 +217,7 @@ def test_sector_of_4096_bytes_and_a_stripe(host: Sandbox) -> None:
     assert host.datafs({"device": device, "path": "/srv/disk0"})["disks"][0]["actions"] == ["mount"]
 
 
+@pytest.mark.long
 def test_features_for_the_oldest_kernel(host: Sandbox) -> None:
     disks = two(host)
     host.datafs({**disks[0]}, oldest_kernel="4.19")
