@@ -53,7 +53,8 @@ def step(params: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[str, A
         if check_mode or params["step"] == "plan":
             about = journal.about()
             common = {"gpus": gpus, "engine": about["engine"], "unit": about["unit"], "version": "", "handlers": [], "socket": about["socket"], "notes": []}
-            return {"changed": True, "restarted": True, "pending": True, "node": params["node"] or about["node"], "machine_id": about["machine_id"], **common, "actions": [_UNFINISHED]}
+            node = {"node": params["node"] or about["node"], "machine_id": about["machine_id"]}
+            return {"changed": True, "restarted": True, "pending": True, **node, **common, "actions": [_UNFINISHED]}
         with journal.locked():
             _runtime_apply.put_back(journal, seconds)
         runtime = _runtime_probe.probe(params["engine"])
