@@ -65,7 +65,8 @@ def main():
     disks, owner = json.loads(os.environ["DISKS"]), json.loads(os.environ["OWNER"])
     mounted = mounts()
     problems = [problem_of(disk, owner, mounted, os.environ["DATA_DIRECTORY"], os.environ["MARKER"]) for disk in disks]
-    devices = [mounted.get(os.path.join(VOLUMES, disk["volume"]), ("",))[0] for disk in disks]
+    found = [mounted.get(os.path.join(VOLUMES, disk["volume"]), ("", "")) for disk in disks]
+    devices = [mount[0] if mount[1] == "/" else "" for mount in found]
     for disk, device in zip(disks, devices):
         if device and devices.count(device) > 1:
             problems.append(f"{disk['path']} shares its file system with another mount path; AIStore wants one each.")
