@@ -43,7 +43,7 @@ def test_the_archive_holds_what_users_need_and_nothing_else(archive: Path) -> No
     with tarfile.open(archive) as tar:
         names = tar.getnames()
     tops = {name.split("/")[0] for name in names}
-    assert {"plugins", "roles", "LICENSE", "README.md", "bindep.txt", "playbooks", "meta", "docs", "images", "examples", "inventories", "requirements.txt"} <= tops
+    assert {"plugins", "roles", "LICENSE", "README.md", "playbooks", "meta", "docs", "images", "examples", "inventories"} <= tops
     assert not tops & {"lab", "tests", "bench", "molecule", "collections", ".lab", ".venv", ".ci", ".git", "report"}, tops
     assert not [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".tar.gz"))]
     assert not [name for name in names if name.startswith("inventories/lab")]

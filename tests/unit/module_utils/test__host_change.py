@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 from ansible_collections.slipway.mlops.plugins.module_utils import _host_change as host_change
 from ansible_collections.slipway.mlops.plugins.module_utils._host_change import Edit, Journal
 from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Failed
