@@ -9,7 +9,7 @@ import time
 import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils._model import Refused
 
-pytestmark = pytest.mark.usefixtures("deployed")
+pytestmark = [pytest.mark.usefixtures("deployed"), pytest.mark.long]
 
 
 def test_three_proxies_and_three_targets_are_one_cluster_on_xfs(ask):
@@ -46,7 +46,6 @@ def test_configuration_and_buckets_follow_the_declaration_through_the_api(act, b
     assert act(buckets=mirrored)["changed"] is False
 
 
-@pytest.mark.long
 def test_deleting_the_primary_loses_nothing(traffic, ask, delete_pod):
     delete_pod(ask(60)["primary"])
     time.sleep(5)
@@ -56,7 +55,6 @@ def test_deleting_the_primary_loses_nothing(traffic, ask, delete_pod):
     assert (found["corrupt"], found["lost"]) == (0, 0)
 
 
-@pytest.mark.long
 def test_while_a_target_is_away_the_report_is_red_and_names_it(traffic, ask, delete_pod):
     ask(60)
     delete_pod("ais-ais-target-w2-0")
@@ -69,7 +67,6 @@ def test_while_a_target_is_away_the_report_is_red_and_names_it(traffic, ask, del
     assert (found["corrupt"], found["lost"]) == (0, 0)
 
 
-@pytest.mark.long
 def test_deleting_all_pods_at_once_loses_nothing(traffic, ask, act, delete_pod):
     before = ask(60)
     for facts in before["daemons"]:
