@@ -148,11 +148,10 @@ def one_size(bench: Bench, contenders: Contenders, size: int, runs: int) -> None
 
 
 def compare(bench: Bench, case: str, found: dict[str, list[Sample]], wanted: tuple[float | None, float | None]) -> None:
-    for what in ("wall", "cpu"):
-        word = {"wall": "", "cpu": "CPU "}[what]
+    for what, word, asked in (("wall", "", wanted[0]), ("cpu", "CPU ", None)):
         above = {name: [getattr(one, what) - getattr(empty, what) for one, empty in zip(found[name], found[EMPTY])] for name in (SLIPWAY, CORE)}
         rows = {name: bench.add(case, f"{name}, {word}above an empty play", values) for name, values in above.items()}
-        bench.ratio(f"{word}above an empty play, kubernetes.core / ours, {case}", rows[SLIPWAY].median, rows[CORE].median, wanted[0])
+        bench.ratio(f"{word}above an empty play, kubernetes.core / ours, {case}", rows[SLIPWAY].median, rows[CORE].median, asked)
     whole = {name: statistics.median(one.wall for one in found[name]) for name in (SLIPWAY, KUBECTL)}
     bench.ratio(f"whole process, kubectl / ours, {case}", whole[SLIPWAY], whole[KUBECTL], wanted[1])
 
