@@ -26,6 +26,7 @@ _PACKAGES = (
 _ROOT_BYTES = 3 << 30
 _DISK_BYTES = 1 << 30
 _KVM_SECONDS = 20  # /dev/kvm may exist and hang: what prints nothing for so long does not work
+_NO_KVM = Path("/run/slipway-lab/no-kvm")
 _BOOT_SECONDS = 300  # emulated processors on a busy machine take their time
 
 
@@ -47,6 +48,8 @@ def up(lab: Lab) -> None:
             process.start(_command(lab, base, accelerator, port), _console(lab).open("wb"))
             if accelerator == "kvm" and not _prints(lab, process):
                 process.end()
+                _NO_KVM.parent.mkdir(parents=True, exist_ok=True)
+                _NO_KVM.touch()  # until the next boot of this machine
                 say("", f"KVM gives no sign of life within {_KVM_SECONDS} s: the guest runs on emulated processors")
                 continue
             break
@@ -129,7 +132,7 @@ def _command(lab: Lab, base: Path, accelerator: str, port: int) -> list[str]:
 
 
 def _accelerators() -> list[str]:
-    return ["kvm", "tcg"] if os.access("/dev/kvm", os.R_OK | os.W_OK) else ["tcg"]
+    return ["kvm", "tcg"] if os.access("/dev/kvm", os.R_OK | os.W_OK) and not _NO_KVM.exists() else ["tcg"]
 
 
 def _console(lab: Lab) -> Path:
