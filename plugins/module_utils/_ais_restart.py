@@ -74,6 +74,18 @@ def is_down(restart: Restart, found: Look) -> bool:
     return not runs(found.pods.get(restart.daemon.pod))
 
 
+def down(found: Look) -> list[Restart]:
+    """Daemons that do not run and whose pod stands in the way: on an old template, or in a back-off of up to five minutes after what made it fail is mended."""
+    old = [restart for restart in outdated(found.stateful_sets, found.pods, found.state.primary) if is_down(restart, found)]
+    known = {restart.daemon.pod for restart in old}
+    stuck = [
+        Restart(daemon, "it failed before and waits to be tried again")
+        for daemon in found.daemons
+        if daemon.pod in found.failures and daemon.pod not in known and not runs(found.pods.get(daemon.pod))
+    ]
+    return old + stuck
+
+
 def replace(cluster: Cluster, namespace: str, pod: Object) -> None:
     """Deletes exactly this pod; its StatefulSet makes the new one."""
     cluster.delete(Ref("v1", "Pod", namespace, pod["metadata"]["name"]), pod["metadata"]["uid"])

@@ -13,7 +13,7 @@ from ._ais_api import Ais, AisError
 from ._ais_layout import PROXY, TARGET, Daemon, Wanted, daemons, layout, live_problems, problems
 from ._ais_observe import Look, look
 from ._ais_options import DECLARATION, wanted
-from ._ais_restart import Restart, Roller, is_down, outdated, replace
+from ._ais_restart import Restart, Roller, down, outdated, replace
 from ._ais_state import MAP_MAINTENANCE, label
 from ._model import ClusterError, Forbidden, Object, Ref, Refused
 from ._module import Call
@@ -161,6 +161,7 @@ class _Present:
             if item.get("kind") == "StatefulSet" and item.get("action") == "updated" and name in found.stateful_sets and name not in stale:
                 daemon = next(daemon for daemon in found.daemons if daemon.name == name)
                 stale[name] = Restart(daemon, "its StatefulSet changes")
+        stale = {restart.daemon.name: restart for restart in down(found)} | stale
         self._did["restarts"] = [restart.facts() for restart in stale.values()]
         if not found.state.uuid or not found.answering(PROXY):
             return
@@ -198,12 +199,11 @@ class _Present:
         return self._watch("the cluster is at rest", _restless, rebalance_patience)
 
     def _formed(self, found: Look, patience: float) -> Look:
-        """Waits for one cluster of all daemons. A pod that is down on an old template is replaced first, it could not come up by itself."""
-        for restart in outdated(found.stateful_sets, found.pods, found.state.primary):
-            if is_down(restart, found):
-                self._call.progress(f"{label(restart.daemon)} is down on an old template ({restart.reason}): its pod is replaced")
-                replace(self._call.cluster, self._wanted.namespace, found.pods[restart.daemon.pod])
-                self._did["restarts"].append(restart.facts())
+        """Waits for one cluster of all daemons. A pod that is down and could not come up by itself, or not soon, is replaced first."""
+        for restart in down(found):
+            self._call.progress(f"{label(restart.daemon)} is down ({restart.reason}): its pod is replaced")
+            replace(self._call.cluster, self._wanted.namespace, found.pods[restart.daemon.pod])
+            self._did["restarts"].append(restart.facts())
         if not found.state.unformed:
             return found
         return self._watch(f"AIStore {self._wanted.name} forms one cluster", lambda now: now.state.unformed, patience)

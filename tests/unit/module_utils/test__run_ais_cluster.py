@@ -286,3 +286,17 @@ def test_planned_refuses_everything_at_once_and_sends_nothing() -> None:
         run(cluster, state="planned", targets=["w1", "w9"], config={"cloud": {}}, mountpaths=["/a", "/a/b"], maintenance=["w7"])
     assert len(refused.value.problems) >= 6
     assert cluster.told == [] and cluster.writes() == []
+
+
+def test_a_pod_that_waits_in_back_off_is_replaced_once_what_it_lacked_may_be_there() -> None:
+    cluster = FakeAis()
+    target = next(daemon for daemon in cluster.daemons if daemon.role == "target")
+    waiting = {"state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}}, "restartCount": 6, "name": "prepare-disks"}
+    cluster.objects[Ref("v1", "Pod", "ais", target.pod)]["status"] = {"phase": "Pending", "initContainerStatuses": [waiting]}
+    cluster.down.add(target.pod)
+    cluster.clock.at(cluster.clock.now() + 3, lambda: cluster.down.discard(target.pod))
+    foreseen = run(cluster, check_mode=True)
+    assert [item["daemon"] for item in foreseen["restarts"]] == [target.pod]
+    result = run(cluster)
+    assert [item["daemon"] for item in result["restarts"]] == [target.pod]
+    assert [entry for entry in cluster.told if entry[0] == "delete"] == [("delete", target.pod, 0)]
