@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
+import re
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -82,6 +83,12 @@ def containers(lab: Lab) -> dict[str, dict[str, Any]]:
     """Name -> podman's record, of all containers that carry this lab's label."""
     out = podman(lab, "ps", "--all", "--filter", f"label={LABEL_NAME}={lab.name}", "--format", "json", quiet=True)
     return {c["Names"][0]: c for c in json.loads(out or "[]")}
+
+
+def volumes(lab: Lab) -> list[str]:
+    """The volumes of this lab's machines; a lab whose name merely begins like ours has others."""
+    ours = re.compile(rf"{re.escape(lab.name)}-(cp|w|h)\d+-var")
+    return [name for name in podman(lab, "volume", "ls", "--quiet", quiet=True).split() if ours.fullmatch(name)]
 
 
 def ensure(lab: Lab, node: Node, image: str) -> str:

@@ -129,10 +129,10 @@ def clear(lab: Lab, state: Path) -> None:
         names = list(nodes.containers(lab))
         if names:
             podman(lab, "kill", *names, check=False)
-            podman(lab, "rm", "--force", "--time", "0", "--volumes", *names)
-        volumes = podman(lab, "volume", "ls", "--quiet", "--filter", f"name=^{lab.name}-", quiet=True).split()
-        if volumes:
-            podman(lab, "volume", "rm", "--force", *volumes)
+        # Side by side: what takes long is the deletion of many small files.
+        nodes.in_parallel(lambda name: podman(lab, "rm", "--force", "--time", "0", "--volumes", "--ignore", name), names)
+        volumes = nodes.volumes(lab)
+        nodes.in_parallel(lambda name: podman(lab, "volume", "rm", "--force", name), volumes)
         disks.detach(owner)
         if podman_ok(lab, "network", "exists", lab.name):
             podman(lab, "network", "rm", "--force", lab.name)
