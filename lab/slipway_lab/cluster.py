@@ -173,7 +173,7 @@ def set_pod_cidrs(lab: Lab) -> None:
 
 def apply_addons(lab: Lab, tries: int = 10) -> None:
     """The default StorageClass. A young API server on a busy machine may need to be asked again."""
-    manifest = (lab.sources / "manifests" / "local-path-storage.yaml").read_text()
+    manifest = (lab.sources / "manifests" / "local-path-storage.manifests").read_text()
     for left in reversed(range(tries)):
         try:
             kubectl(lab, "apply", "--validate=false", "-f", "-", stdin=manifest)

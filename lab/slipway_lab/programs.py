@@ -77,7 +77,7 @@ def build(lab: Lab, name: str) -> Path:
                 flags = ["-trimpath", "-mod=readonly", "-buildvcs=false", "-ldflags", f"-s -w {program.stamp}", "-o", work / file]
                 run(["nice", go, "build", *flags, package], cwd=source, env=env)
             for item in program.data:
-                module, _, path = item.partition(":")
+                module, _colon, path = item.partition(":")
                 shutil.copy(Path(output([go, "list", "-m", "-f", "{{.Dir}}", module], cwd=source, env=env)) / path, work)
 
     return cached(lab.cache / "go" / name, digest(source, repr(program), pins.GO), make)

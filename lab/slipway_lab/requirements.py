@@ -24,8 +24,9 @@ def missing_packages(commands: dict[str, str]) -> list[str]:
     return sorted({package for command, package in commands.items() if not shutil.which(command, path=path)})
 
 
-def ensure(lab: Lab, commands: dict[str, str] = pins.HOST_COMMANDS) -> None:
-    """Returns on a machine that can carry the lab."""
+def ensure(lab: Lab, commands: dict[str, str] | None = None) -> None:
+    """Returns on a machine that can carry the lab; `commands` are those of pins.HOST_COMMANDS unless said otherwise."""
+    commands = pins.HOST_COMMANDS if commands is None else commands
     os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", ""), *_PLACES])
     problems = []
     if platform.machine() != "x86_64":

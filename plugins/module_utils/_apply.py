@@ -38,9 +38,13 @@ class Apply:
             return Change(item.ref, UNCHANGED, assumed=True)  # an account of one namespace may not look at it
         if self._check_mode and live is None and self._is_premature(item.ref):
             return Change(item.ref, CREATED, None, item.body, assumed=True)
-        if item.policy == CREATE_ONLY:
-            return self._create(item)
-        return self._apply(item, live)
+        try:
+            return self._create(item) if item.policy == CREATE_ONLY else self._apply(item, live)
+        except NotFound as error:
+            # An earlier task of the run that this one foresees may make the namespace.
+            if not (self._check_mode and live is None and f'namespaces "{item.ref.namespace}" not found' in str(error)):
+                raise
+            return Change(item.ref, CREATED, None, item.body, assumed=True)
 
     def _is_premature(self, ref: Ref) -> bool:
         """Whether its namespace or kind would only come with this very call."""

@@ -9,11 +9,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ._connection import CONNECTION
 from ._host_input import Failed, Refused
 
 
 def main(step: Callable[[Mapping[str, Any], bool, bool], dict[str, Any]], arguments: Mapping[str, Any]) -> None:
-    module = AnsibleModule(argument_spec=dict(arguments), supports_check_mode=True)
+    module = AnsibleModule(argument_spec={**CONNECTION, **arguments}, supports_check_mode=True)
     try:
         result = step(module.params, module.check_mode, module._diff)
     except Refused as refused:

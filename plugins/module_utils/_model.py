@@ -188,11 +188,9 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Monotonic seconds."""
-        ...
 
     def sleep(self, seconds: float) -> None:
         """Waits, and raises Stopped at once when the task ends."""
-        ...
 
 
 class Cluster(Protocol):
@@ -205,37 +203,29 @@ class Cluster(Protocol):
     @property
     def server(self) -> str:
         """URL of the API server."""
-        ...
 
     @property
     def context(self) -> str:
         """Name of the kubeconfig's context, "" without one."""
-        ...
 
     @property
     def requests(self) -> int:
         """HTTP requests sent so far."""
-        ...
 
     def resource(self, api_version: str, kind: str) -> Resource | None:
         """How the kind is served, None where it is not. Costs no request for built-in kinds, one per group version for others."""
-        ...
 
     def kinds(self, api_version: str) -> list[str]:
         """Kinds that the server has in this group version, for messages; empty where it has no such group version."""
-        ...
 
     def version_of(self, group: str) -> str:
         """The group version that the server prefers for an API group, "" where it has no such group."""
-        ...
 
     def forget(self, api_version: str) -> None:
         """Ask again which kinds a group version has; after a CustomResourceDefinition was written."""
-        ...
 
     def get(self, ref: Ref) -> Object | None:
         """The live object, None where there is none."""
-        ...
 
     def list(
         self,
@@ -252,41 +242,33 @@ class Cluster(Protocol):
         With `metadata_only` items have apiVersion, kind and metadata alone (no spec, no Secret's data crosses the wire). `trim` takes
         out of each item what nobody needs as its page arrives, so that thousands of nodes are never in memory as a whole.
         """
-        ...
 
     def apply(self, obj: Object, manager: str, force: bool = False, dry_run: bool = False) -> tuple[Object, bool]:
         """Server-side apply; the object as stored (or as it would be) and True where it did not exist before."""
-        ...
 
     def create(self, obj: Object, manager: str, dry_run: bool = False) -> Object:
         """POST; Conflict where it exists already."""
-        ...
 
     def patch(self, ref: Ref, operations: Sequence[Mapping[str, Any]], manager: str, dry_run: bool = False) -> Object:
         """JSON patch (RFC 6902); a failed `test` is a Conflict. Begin with a `test` of /metadata/resourceVersion or uid."""
-        ...
 
     def delete(self, ref: Ref, uid: str, dry_run: bool = False) -> bool:
         """Delete exactly this object, dependents in the background; False where it is gone (or another has its name) already."""
-        ...
 
     def follow(self, sources: Mapping[Source, str], seconds: float) -> Iterator[Event]:
         """What changes in any of `sources` after their resourceVersion, as it comes, for at most `seconds`.
 
         Ends early when a stream breaks or is too old: list again and follow from there. Raises nothing but Stopped.
         """
-        ...
 
     def logs(self, namespace: str, pod: str, container: str = "", lines: int = 20, previous: bool = False) -> str:
         """The last lines that a container wrote."""
-        ...
 
     def connect(self, namespace: str, pod: str, port: int, timeout: float) -> Tunnel:
         """A TCP connection into a pod (port-forward); `timeout` is in seconds, for each read. The caller closes it.
 
         For what the proxies of `request` cannot do: they drop the Authorization header, and come from outside of the pod.
         """
-        ...
 
     def request(
         self,
@@ -298,4 +280,3 @@ class Cluster(Protocol):
         timeout: float | None = None,
     ) -> Response:
         """One raw request, for pod and service proxies. Any status is an answer; only a missing answer raises."""
-        ...

@@ -19,27 +19,10 @@ from . import _yaml
 from ._clock import SystemClock
 from ._cluster import HttpCluster
 from ._connect import Endpoint, endpoint
+from ._connection import CONNECTION
 from ._model import Clock, Cluster, ClusterError, Progress, Refused, Stopped
 
 TASK_TIMEOUT = "SLIPWAY_TASK_TIMEOUT"  # how the controller tells a module process the task's `timeout`: "seconds@when it began"
-
-CONNECTION: dict[str, dict[str, Any]] = {
-    "kubeconfig": {"type": "raw"},
-    "context": {"type": "str"},
-    "host": {"type": "str"},
-    "api_key": {"type": "str", "no_log": True},
-    "username": {"type": "str"},
-    "password": {"type": "str", "no_log": True},
-    "ca_cert": {"type": "path", "aliases": ["ssl_ca_cert"]},
-    "client_cert": {"type": "path", "aliases": ["cert_file"]},
-    "client_key": {"type": "path", "aliases": ["key_file"], "no_log": False},
-    "validate_certs": {"type": "bool", "aliases": ["verify_ssl"]},
-    "proxy": {"type": "str"},
-    "no_proxy": {"type": "str"},
-    "impersonate_user": {"type": "str"},
-    "impersonate_groups": {"type": "list", "elements": "str"},
-    "allow_exec": {"type": "bool"},
-}
 
 
 class Call:

@@ -26,7 +26,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "namespace": {"type": "str", "default": "gpu-runtime"},
     "image": {"type": "str", "required": True},
     "command": {"type": "list", "elements": "str", "default": ["nvidia-smi", "-L"]},
-    "image_pull_secrets": {"type": "list", "elements": "str", "default": []},
+    "image_pull_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},  # names, no values
     "timeout": {"type": "int", "default": 180},
 }
 _POLL = 1.0

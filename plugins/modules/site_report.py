@@ -70,10 +70,12 @@ slipway_report:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slipway.mlops.plugins.module_utils._connection import CONNECTION
+from ansible_collections.slipway.mlops.plugins.module_utils._run_site_report import ARGUMENTS
 
 
 def main() -> None:
-    AnsibleModule(argument_spec={}, bypass_checks=True).fail_json(
+    AnsibleModule(argument_spec={**CONNECTION, **ARGUMENTS}, supports_check_mode=True).fail_json(
         msg="slipway.mlops.site_report judges what the controller knows; it works only as a task with a local connection."
     )
 

@@ -113,8 +113,8 @@ options:
     type: str
     default: "5.14"
 attributes:
-  check_mode: {support: full, description: Says what would be done, with the very UUIDs.}
-  diff_mode: {support: full, description: Shows fstab before and after, and what happens to each disk.}
+  check_mode: {support: full, description: "Says what would be done, with the very UUIDs."}
+  diff_mode: {support: full, description: "Shows fstab before and after, and what happens to each disk."}
 notes:
   - Needs root, and C(mkfs.xfs) (package xfsprogs) where a filesystem is to be made.
 author:

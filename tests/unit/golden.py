@@ -17,13 +17,19 @@ def containerd_cases() -> list[str]:
     return sorted(path.name for path in (GOLDEN / "containerd").iterdir())
 
 
+def content_of(path: Path) -> bytes:
+    """A golden file. Those of `...-carriage-returns` lie here with plain line ends, as everything in the repository, and have the others on a host."""
+    content = path.read_bytes()
+    return content.replace(b"\n", b"\r\n") if path.parent.name.endswith("-carriage-returns") else content
+
+
 def containerd_case(name: str) -> tuple[Containerd, Handler]:
     """What the host has, and what is wanted of it."""
     folder = GOLDEN / "containerd" / name
     facts = dict(line.split(" ", 1) for line in (folder / "case.txt").read_text().splitlines())
     config = folder / "config.toml"
-    files: dict[str, bytes | None] = {CONFIG: config.read_bytes() if config.exists() else None}
+    files: dict[str, bytes | None] = {CONFIG: content_of(config) if config.exists() else None}
     for path in folder.glob("before_*"):
-        files["/etc/containerd/" + path.name[len("before_") :].replace("_", "/", 1)] = path.read_bytes()
+        files["/etc/containerd/" + path.name[len("before_") :].replace("_", "/", 1)] = content_of(path)
     cdi = {"unchanged": None, "enabled": True, "disabled": False}[facts["cdi"]]
     return Containerd(facts["version"], CONFIG, DROP_INS, files), Handler("nvidia", "/usr/bin/nvidia-container-runtime", facts["default"] == "true", cdi)

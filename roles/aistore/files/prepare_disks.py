@@ -20,7 +20,7 @@ def mounts():
     found = {}
     with open("/proc/self/mountinfo", encoding="utf-8") as lines:
         for line in lines:
-            left, _, right = line.rstrip("\n").partition(" - ")
+            left, _dash, right = line.rstrip("\n").partition(" - ")
             fields, (kind, source, *_rest) = left.split(" "), right.split(" ")
             found[fields[4]] = (fields[2], fields[3], kind, source)
     return found

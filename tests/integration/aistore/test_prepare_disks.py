@@ -30,9 +30,10 @@ def disk(tmp_path):
     return image
 
 
-def prepare(tmp_path, image, mount=True, owner=OWNER, before="", after="", owned=True, twice=False):
+def prepare(tmp_path, image, mount=True, owner=None, before="", after="", owned=True, twice=False):
     """Mounts (or not) the disk on the node's path, binds that path into a container's place, and runs the check as user 10002."""
     # Volumes lie where user 10002 can reach them, in a file system that this namespace alone sees.
+    owner = OWNER if owner is None else owner
     node, volumes = tmp_path / "node", "/mnt/volumes"
     node.mkdir(exist_ok=True)
     disks = [{"path": "/ais/disk0", "volume": "disk0"}] + ([{"path": "/ais/disk1", "volume": "disk1"}] if twice else [])

@@ -57,4 +57,4 @@ def test_images_take_any_base_and_do_not_run_as_root(path: Path) -> None:
 
 def test_the_node_files_name_the_pinned_images() -> None:
     assert f'"registry.k8s.io/pause:{pins.PAUSE}"' in (ROOT / "lab/node/files/etc/containerd/config.toml").read_text()
-    assert f"local-path-provisioner:v{pins.LOCAL_PATH_PROVISIONER}" in (ROOT / "lab/manifests/local-path-storage.yaml").read_text()
+    assert f"local-path-provisioner:v{pins.LOCAL_PATH_PROVISIONER}" in (ROOT / "lab/manifests/local-path-storage.manifests").read_text()

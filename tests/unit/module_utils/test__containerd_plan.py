@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils import _toml as toml
 from ansible_collections.slipway.mlops.plugins.module_utils._containerd_plan import Containerd, Handler, Plan, differences, plan
 from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Refused
-from golden import CONFIG, DROP_INS, GOLDEN, OURS, containerd_case, containerd_cases
+from golden import CONFIG, DROP_INS, GOLDEN, OURS, containerd_case, containerd_cases, content_of
 
 HANDLER = Handler("nvidia", "/usr/bin/nvidia-container-runtime")
 V2 = 'version = 2\n[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]\n  runtime_type = "io.containerd.runc.v2"\n'
@@ -30,7 +30,7 @@ def of(text: str | None, version: str = "1.7.29", **more: str) -> Containerd:
 def test_the_files_are_as_the_golden_ones_byte_for_byte(name: str) -> None:
     containerd, handler = containerd_case(name)
     found = plan(containerd, handler)
-    expected = {("/etc/containerd/conf.d/" if path.name[6:] != "config.toml" else "/etc/containerd/") + path.name[6:]: path.read_bytes()
+    expected = {("/etc/containerd/conf.d/" if path.name[6:] != "config.toml" else "/etc/containerd/") + path.name[6:]: content_of(path)
                 for path in (GOLDEN / "containerd" / name).glob("after_*")}  # fmt: skip
     assert {edit.path: edit.after for edit in found.edits} == expected
     after = carried_out(containerd, found)

@@ -25,7 +25,8 @@ BOND = [
 ]
 
 
-def decide(asked, links=BOND, ipv6=()):
+def decide(asked, links=None, ipv6=()):
+    links = BOND if links is None else links
     return _mtu_plan.plan([{"name": name, "mtu": mtu} for name, mtu in asked], links, frozenset(ipv6))
 
 

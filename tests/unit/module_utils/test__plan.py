@@ -30,8 +30,8 @@ DECLARED = {
 }
 
 
-def declared(obj=DECLARED):
-    return stamp(read([obj], "team")[0], OWNER)
+def declared(obj=None):
+    return stamp(read([DECLARED if obj is None else obj], "team")[0], OWNER)
 
 
 def stored():

@@ -168,8 +168,8 @@ def test_configuration_is_set_through_the_api_and_read_back() -> None:
 
 def test_a_configuration_that_does_not_stay_is_an_error() -> None:
     cluster = FakeAis()
-    cluster._answer_before = cluster._answer  # type: ignore[attr-defined]
-    cluster._answer = lambda *args: None if args[-1].get("action") == "set-config" else cluster._answer_before(*args)  # type: ignore[attr-defined,method-assign]
+    before = cluster._answer
+    cluster._answer = lambda *args: None if args[-1].get("action") == "set-config" else before(*args)
     with pytest.raises(ClusterError, match=r"yet reports another: lru.enabled"):
         run(cluster, config={"lru": {"enabled": True}})
 

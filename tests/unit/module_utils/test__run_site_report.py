@@ -39,10 +39,10 @@ def cluster() -> FakeCluster:
     return made
 
 
-def run(cluster: FakeCluster, folder: Path, results: dict = RESULTS, **params) -> tuple[dict, dict, list[str]]:
+def run(cluster: FakeCluster, folder: Path, results: dict | None = None, **params) -> tuple[dict, dict, list[str]]:
     lines: list[str] = []
     gathered = {
-        "results": results,
+        "results": RESULTS if results is None else results,
         "hosts": {"w1": {"address": "10.0.0.1", "groups": ["ais_targets"], "node": "w1"}},
         "version": "0.1.0",
         "inventory": [],

@@ -64,6 +64,7 @@ class Hosts:
             capture_output=True,
             text=True,
             timeout=300,
+            check=False,
         )
         return Run(done.returncode, done.stdout + done.stderr, time.monotonic() - start)
 
@@ -72,7 +73,7 @@ class Hosts:
         every, one = self.variables, yaml.safe_load(INVENTORY.read_text())["all"]["hosts"][name]
         argv = ["ssh", "-n", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ControlMaster=auto", "-o", "ControlPersist=30"]
         argv += ["-o", f"ControlPath={self.control}/%C", *every["ansible_ssh_common_args"].split(), "-i", every["ansible_ssh_private_key_file"]]
-        done = subprocess.run([*argv, f"{every['ansible_user']}@{one['ansible_host']}", command], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*argv, f"{every['ansible_user']}@{one['ansible_host']}", command], capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, f"{command} on {name}: {done.stderr}"
         return done.stdout.strip()
 

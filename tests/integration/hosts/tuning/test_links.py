@@ -26,7 +26,7 @@ def ip(*words, namespace=""):
 def python(namespace, module, expression):
     """The value of an expression about one of our modules, in a namespace."""
     code = f"{PRELUDE}{module}\nprint(json.dumps({expression}))"
-    done = subprocess.run(["ip", "netns", "exec", namespace, sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(["ip", "netns", "exec", namespace, sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -113,7 +113,7 @@ def test_files_that_cannot_be_written_undo_the_change_at_once(network, tmp_path)
     token = python(A, "_mtu_apply, _mtu_plan", f"_mtu_apply.change([_mtu_plan.Step('eth0', 9000, 7000)], 60, {str(tmp_path)!r})")
     good, bad = (f"_mtu_managers.Edit({str(tmp_path / path)!r}, None, b'x')" for path in ("good", "nowhere/file"))
     code = f"{PRELUDE}_mtu_apply, _mtu_managers\n_mtu_apply.confirm({token!r}, [{good}, {bad}], {str(tmp_path)!r})"
-    done = subprocess.run(["ip", "netns", "exec", A, sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(["ip", "netns", "exec", A, sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "The old MTU is back." in done.stderr
     assert "mtu 9000" in ip("link", "show", "eth0", namespace=A)
     assert not (tmp_path / "good").exists()
@@ -122,6 +122,6 @@ def test_files_that_cannot_be_written_undo_the_change_at_once(network, tmp_path)
 def test_a_step_that_the_kernel_refuses_undoes_the_ones_before(network, tmp_path):
     steps = "[_mtu_plan.Step('eth0', 9000, 7000), _mtu_plan.Step('eth7', 1500, 9000)]"
     code = f"{PRELUDE}_mtu_apply, _mtu_plan\n_mtu_apply.change({steps}, 60, {str(tmp_path)!r})"
-    done = subprocess.run(["ip", "netns", "exec", A, sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(["ip", "netns", "exec", A, sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "eth7: No such device" in done.stderr
     assert "mtu 9000" in ip("link", "show", "eth0", namespace=A)

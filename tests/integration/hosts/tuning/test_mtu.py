@@ -26,7 +26,7 @@ def path_mtu(hosts):
     for name in hosts.names:
         index = hosts.ssh(name, "cat /sys/class/net/eth0/iflink")
         links = subprocess.run(["ip", "-o", "link"], check=True, capture_output=True, text=True).stdout
-        ends[name] = next(line.split(": ")[1].split("@")[0] for line in links.splitlines() if line.startswith(f"{index}: "))
+        (ends[name],) = [line.split(": ")[1].split("@")[0] for line in links.splitlines() if line.startswith(f"{index}: ")]
 
     def set_to(size):
         for end in ends.values():
