@@ -37,7 +37,7 @@ def care(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
     def run(command: list[str], **options: Any) -> Any:
         if command[0] != "aim":
-            return real(command, **{"check": False, **options})
+            return real(command, check=options.pop("check", False), **options)
         assert command == ["aim", "init", "--repo", str(module.VOLUME), "--skip-if-exists"]
         if not module.REPOSITORY.exists():
             fill(module)
