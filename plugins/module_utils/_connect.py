@@ -237,7 +237,7 @@ def _run(program: Mapping[str, Any], entry: _Entry, allowed: bool, environ: Mapp
     info = {"apiVersion": program.get("apiVersion"), "kind": "ExecCredential", "spec": {"interactive": False}}
     variables = {item["name"]: item["value"] for item in program.get("env") or []}
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # pylint: disable=ansible-bad-function
             [command, *map(str, program.get("args") or [])],
             env={**environ, **variables, "KUBERNETES_EXEC_INFO": json.dumps(info)},
             stdin=subprocess.DEVNULL,

@@ -170,7 +170,7 @@ def restart_unit(unit: str) -> None:
 def unit_log(unit: str, since: float, lines: int = 12) -> str:
     """The unit's last lines since a wall-clock time, without control characters; "" where there is no journal."""
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # pylint: disable=ansible-bad-function
             ["journalctl", "--no-pager", "--quiet", "-o", "cat", "-n", str(lines), "-u", unit, "--since", f"@{since:.0f}"],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -199,7 +199,7 @@ def digest(content: bytes | None) -> str:
 
 
 def _run(argv: list[str], check: bool = True) -> None:
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=120)
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=120)  # pylint: disable=ansible-bad-function
     if check and done.returncode:
         raise Failed("{} failed ({}): {}".format(" ".join(argv), done.returncode, done.stdout.decode("utf-8", "replace").strip()))
 

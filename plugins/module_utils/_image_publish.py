@@ -64,7 +64,9 @@ def publish(image: Image, content: str, engine: str, auth_file: str, verify: boo
 
 def run_logged(argv: list[str]) -> str:
     """Run a command without a shell; its output, or BuildFailed with the last lines."""
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False)
+    done = subprocess.run(  # pylint: disable=ansible-bad-function
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False
+    )
     if done.returncode:
         end = "\n".join(done.stdout.splitlines()[-30:])
         raise BuildFailed(f"`{' '.join(argv[:2])}` for {argv[-1]} ended with exit code {done.returncode}:\n{end}")

@@ -29,7 +29,7 @@ def run(params: Mapping[str, Any], check_mode: bool, wants_diff: bool, root: str
     result: dict[str, Any] = {
         "changed": bool(plan.live_changes or there or plan.content != (state.content or b"") or raised.daemons or raised.drop_ins),
         "actions": _actions(plan, file, state.content, there, raised),
-        "values": [vars(setting) for setting in plan.settings],
+        "settings": [vars(setting) for setting in plan.settings],
         "absent": plan.absent,
         "former_files": former,
         "left_behind": plan.left_behind,

@@ -193,7 +193,7 @@ def _property(unit: str, name: str) -> str:
 
 
 def _output(argv: Sequence[str]) -> str:
-    done = subprocess.run(list(argv), capture_output=True, check=False, timeout=60)
+    done = subprocess.run(list(argv), capture_output=True, check=False, timeout=60)  # pylint: disable=ansible-bad-function
     if done.returncode:
         words = done.stderr.decode("utf-8", "replace").strip().splitlines()[-3:]
         raise Refused([f"`{' '.join(argv)}` ended with {done.returncode}: {' '.join(words)}. Nothing was written."])

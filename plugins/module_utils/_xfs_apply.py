@@ -131,7 +131,9 @@ def _format_all(steps: Sequence[Step], outcome: Outcome, lock: int) -> list[Step
             continue
         try:
             # The lock stays held by mkfs should we be killed.
-            process = subprocess.Popen(step.mkfs, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=(lock,))
+            process = subprocess.Popen(  # pylint: disable=ansible-bad-function
+                step.mkfs, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=(lock,)
+            )
         except OSError as error:
             outcome.fail(step, f"cannot start {step.mkfs[0]}: {error.strerror}")
             continue
@@ -315,7 +317,9 @@ def _users(path: str) -> list[str]:
 def _run(*command: str) -> None:
     environment = {"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=environment)
+        answer = subprocess.run(  # pylint: disable=ansible-bad-function
+            command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=environment
+        )
     except OSError as error:
         raise Failed(f"cannot start {command[0]}: {error.strerror}") from None
     if answer.returncode:

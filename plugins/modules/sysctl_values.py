@@ -114,7 +114,7 @@ actions:
   type: list
   elements: str
   sample: ["net.core.somaxconn 4096 -> 100000", write /etc/sysctl.d/99-zz-slipway.conf]
-values:
+settings:
   description: Each setting with the kernel's value before and after, and the value that the file keeps for the next boot.
   returned: success
   type: list

@@ -151,18 +151,20 @@ def test_a_node_that_is_gone_is_not_made_again(kubeconfig: str, admin: Any, node
 
 
 def test_a_rival_that_taints_all_the_time_loses_nothing(kubeconfig: str, admin: Any, nodes: list[str], owner: str) -> None:
-    over, count = threading.Event(), 0
+    over, begun, count = threading.Event(), threading.Event(), 0
 
     def rival() -> None:
         nonlocal count
         kubectl(kubeconfig, "annotate", "node", nodes[0], "beat=0")
-        while not over.wait(0.05):
+        while not over.wait(0.01):
             admin.patch(ref(nodes[0]), [{"op": "replace", "path": "/metadata/annotations/beat", "value": str(count)}], "rival")
             count += 1
+            begun.set()
 
     thread = threading.Thread(target=rival)
     thread.start()
     try:
+        assert begun.wait(30)
         for number in range(5):
             taint = {**TAINT, "value": f"v{number}"}
             assert call(kubeconfig, name=owner, nodes={nodes[0]: {"taints": [taint]}})["changed"]
