@@ -34,9 +34,11 @@ def archive(tmp_path_factory) -> Path:
 def installed(archive: Path, tmp_path_factory) -> dict:
     """The environment in which only the installed collection is found."""
     folder = tmp_path_factory.mktemp("elsewhere")
-    run("ansible-galaxy", "collection", "install", str(archive), "-p", str(folder / "collections"), "--offline", cwd=folder)
-    environ = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "MOLECULE_"))}
-    return {"cwd": folder, "env": {**environ, "ANSIBLE_COLLECTIONS_PATH": str(folder / "collections"), "ANSIBLE_NOCOLOR": "1"}}
+    # Nothing of the checkout's configuration: with it the collection would count as installed already.
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "MOLECULE_"))}
+    environ = {**clean, "ANSIBLE_COLLECTIONS_PATH": str(folder / "collections"), "ANSIBLE_NOCOLOR": "1"}
+    run("ansible-galaxy", "collection", "install", str(archive), "-p", str(folder / "collections"), "--offline", cwd=folder, env=environ)
+    return {"cwd": folder, "env": environ}
 
 
 def test_the_archive_holds_what_users_need_and_nothing_else(archive: Path) -> None:
