@@ -62,6 +62,8 @@ endif
 
 molecule: venv ## Molecule scenarios on the lab's hosts
 	lab/lab hosts 10
+	@# Molecule remembers that hosts were prepared, also when they have been made anew since.
+	for scenario in molecule/*/; do molecule reset -s "$$(basename "$$scenario")" || exit; done
 	molecule test --all
 
 integration: venv ## everything on the lab that is not long
@@ -75,8 +77,7 @@ test: venv ## everything: lint, types, unit, sanity, lab, Molecule, integration
 	@tests/step sanity tests/sanity/run 3.11
 	@tests/step next $(MAKE) --no-print-directory test-next
 	@STEP_SHOW=yes tests/step lab lab/lab up
-	@tests/step hosts lab/lab hosts 10
-	@tests/step molecule molecule test --all
+	@tests/step molecule $(MAKE) --no-print-directory molecule
 	@STEP_SHOW=yes tests/step integration pytest tests/integration -m "not long"
 
 test-long: venv ## boots, upgrades, load, chaos on the lab
