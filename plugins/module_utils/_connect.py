@@ -159,8 +159,57 @@ def _kubeconfig(chosen: Mapping[str, Any], environ: Mapping[str, str], load_yaml
     return _entry(files, chosen["context"]), not given
 
 
+_SECTIONS = {"clusters": "cluster", "users": "user", "contexts": "context"}
+_TEXTS = frozenset(
+    [
+        "server",
+        "certificate-authority",
+        "certificate-authority-data",
+        "client-certificate",
+        "client-certificate-data",
+        "client-key",
+        "client-key-data",
+        "token",
+        "tokenFile",
+        "username",
+        "password",
+        "proxy-url",
+        "tls-server-name",
+        "cluster",
+        "user",
+        "namespace",
+        "as",
+    ]
+)
+
+
+def _misshapen(place: str, content: Mapping[str, Any]) -> list[str]:
+    """What is not of the form of a kubeconfig, without the values."""
+    problems = []
+    for section, part in _SECTIONS.items():
+        items = content.get(section) or []
+        if not isinstance(items, list):
+            problems.append(f"kubeconfig {place}: `{section}` is not a list.")
+            continue
+        for number, item in enumerate(items):
+            where = f"kubeconfig {place}: {section}[{number}]"
+            body = item.get(part) if isinstance(item, Mapping) else None
+            if not (isinstance(item, Mapping) and isinstance(item.get("name"), str) and isinstance(body or {}, Mapping)):
+                problems.append(f"{where} is not a name with a mapping `{part}`.")
+                continue
+            for key, value in (body or {}).items():
+                if key in _TEXTS and not isinstance(value, (str, type(None))):
+                    problems.append(f"{where}.{part}.{key} is not text.")
+                if key in ("exec", "auth-provider") and not isinstance(value, (Mapping, type(None))):
+                    problems.append(f"{where}.{part}.{key} is not a mapping.")
+    return problems
+
+
 def _entry(files: list[tuple[str, Mapping[str, Any]]], context: Any) -> _Entry:
     """As client-go merges: the first file that has a name wins."""
+    problems = [problem for path, content in files for problem in _misshapen(path, content)]
+    if problems:
+        raise Refused(problems)
     name = str(context or next((content["current-context"] for _path, content in files if content.get("current-context")), ""))
     places = ", ".join(path for path, _content in files)
     found, path = _named(files, "contexts", "context", name)

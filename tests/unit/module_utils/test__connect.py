@@ -177,3 +177,19 @@ class TestYamlWithoutPyYaml:
     )
     def test_what_is_written_for_a_diff_reads_back(self, value):
         assert yaml.safe_load(dump(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"contexts": {"name": "c"}}, "`contexts` is not a list"),
+        ({"contexts": [{"name": None, "context": {}}]}, "contexts[0] is not a name with a mapping `context`"),
+        ({"users": ["u"]}, "users[0] is not a name with a mapping `user`"),
+        ({"clusters": [{"name": "k", "cluster": {"server": ["https://x"]}}]}, "clusters[0].cluster.server is not text"),
+        ({"users": [{"name": "u", "user": {"exec": "/bin/evil"}}]}, "users[0].user.exec is not a mapping"),
+    ],
+)
+def test_a_misshapen_kubeconfig_found_by_the_fuzzer_is_refused_by_its_place(content, says) -> None:
+    with pytest.raises(Refused) as refused:
+        endpoint({"kubeconfig": content}, {}, lambda _text: None)
+    assert says in "\n".join(refused.value.problems)
