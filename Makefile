@@ -10,7 +10,7 @@ INVENTORY ?= inventories/lab
 PYTHON_NEXT ?= $(shell for p in python3.13 python3.12 $(HOME)/.pyenv/versions/3.1[23].*/bin/python; do "$$p" -c '' 2>/dev/null && echo "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo lab lab-status lab-down lint types test-unit sanity test-next molecule integration test test-long bench docs build
+.PHONY: browser help venv demo lab lab-status lab-down lint types test-unit sanity test-next molecule integration test test-long bench docs build
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,7 +66,11 @@ molecule: venv ## Molecule scenarios on the lab's hosts
 	for scenario in molecule/*/; do molecule reset -s "$$(basename "$$scenario")" || exit; done
 	molecule test --all
 
-integration: venv ## everything on the lab that is not long
+# The report and Aim's page are looked at in a real browser.
+browser:
+	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium fonts-dejavu-core; }
+
+integration: venv browser ## everything on the lab that is not long
 	pytest tests/integration -m "not long"
 
 test: venv ## everything: lint, types, unit, sanity, lab, Molecule, integration
@@ -78,6 +82,7 @@ test: venv ## everything: lint, types, unit, sanity, lab, Molecule, integration
 	@tests/step next $(MAKE) --no-print-directory test-next
 	@STEP_SHOW=yes tests/step lab lab/lab up
 	@tests/step molecule $(MAKE) --no-print-directory molecule
+	@tests/step browser $(MAKE) --no-print-directory browser
 	@STEP_SHOW=yes tests/step integration pytest tests/integration -m "not long"
 
 test-long: venv ## boots, upgrades, load, chaos on the lab
