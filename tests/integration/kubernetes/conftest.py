@@ -9,20 +9,17 @@ import os
 import subprocess
 import sys
 import uuid
-from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.slipway.mlops.plugins.module_utils import _run_k8s_manifests
 from ansible_collections.slipway.mlops.plugins.module_utils._clock import SystemClock
 from ansible_collections.slipway.mlops.plugins.module_utils._cluster import HttpCluster
 from ansible_collections.slipway.mlops.plugins.module_utils._connect import endpoint
 from ansible_collections.slipway.mlops.plugins.module_utils._model import Ref
-from ansible_collections.slipway.mlops.plugins.module_utils._module import Call, outcome
 from ansible_collections.slipway.mlops.plugins.module_utils._yaml import load
 from fault_proxy import FaultProxy
+from kube_lab import ROOT, Module
 
-ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tests" / "unit"))
 KUBECONFIG = os.environ.get("SLIPWAY_TEST_KUBECONFIG") or str(ROOT / ".lab" / "kubeconfig")
 
@@ -77,20 +74,6 @@ def proxy(kubeconfig):
     proxy = FaultProxy(endpoint({"kubeconfig": kubeconfig}, {}, load))
     yield proxy
     proxy.close()
-
-
-class Module:
-    """k8s_manifests called in this process."""
-
-    def __init__(self, namespace, **connection):
-        self.namespace, self.connection = namespace, connection
-        self.lines = []
-
-    def __call__(self, *manifests, check=False, diff=False, clock=None, environ=None, **options):
-        defaults = {name: option.get("default") for name, option in _run_k8s_manifests.ARGUMENTS.items()}
-        params = {**defaults, "name": "set", "namespace": self.namespace, "manifests": list(manifests), "wait_timeout": 60, **self.connection, **options}
-        call = Call(params, check, diff, self.lines.append, clock=clock, environ=environ if environ is not None else {})
-        return outcome(_run_k8s_manifests.run, call)
 
 
 @pytest.fixture

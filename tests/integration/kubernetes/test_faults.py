@@ -5,13 +5,17 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
+import subprocess
 import threading
 import time
 
 import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils._model import Ref
 from fault_proxy import Fault
+from kube_lab import ROOT
 
 
 def config(name, **data):
@@ -316,12 +320,6 @@ FINAL = [*configs(20, k="w")]
 @pytest.mark.parametrize("when", [6, 25, "waiting"])
 def test_a_run_that_is_killed_leaves_nothing_that_the_next_does_not_put_right(when, module, proxy, namespace, admin, tmp_path):
     """SIGKILL to a real ansible-playbook at a request of its apply, or while it waits."""
-    import os
-    import signal
-    import subprocess
-
-    from conftest import ROOT
-
     assert not module(*OLD).get("failed")
     task = {"slipway.mlops.k8s_manifests": {"host": proxy.url, "name": "set", "namespace": namespace, "wait_timeout": 100, "manifests": NEW}}
     book = tmp_path / "play.json"
