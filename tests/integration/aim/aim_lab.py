@@ -9,23 +9,17 @@ import json
 import os
 import socket
 import subprocess
-import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.slipway.mlops.plugins.module_utils._clock import SystemClock
 from ansible_collections.slipway.mlops.plugins.module_utils._cluster import HttpCluster
 from ansible_collections.slipway.mlops.plugins.module_utils._connect import endpoint
-from ansible_collections.slipway.mlops.plugins.module_utils._model import ClusterError
 from ansible_collections.slipway.mlops.plugins.module_utils._yaml import load
+from the_lab import ANSIBLE_PLAYBOOK, INVENTORY, KUBECONFIG, KUBECTL, REGISTRY_AUTH, ROOT, kubectl, until
 
-ROOT = Path(__file__).resolve().parents[3]
-KUBECONFIG = ROOT / ".lab" / "kubeconfig"
-PLAYBOOK = str(Path(sys.executable).with_name("ansible-playbook"))
-KUBECTL = [str(ROOT / ".lab" / "bin" / "kubectl"), "--kubeconfig", str(KUBECONFIG)]
 PREFIX = "aim-test-"
 NAMESPACE, NOTEBOOKS = PREFIX + "aim", PREFIX + "notebooks"
 IMAGE = "registry.lab:5000/aim:3.29.1"
@@ -41,27 +35,6 @@ PLAY = """
 """
 
 
-def kubectl(*arguments: str, check: bool = True, text: str | None = None, timeout: float = 300) -> str:
-    command = [*KUBECTL, *arguments]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=timeout, check=False)
-    assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}{done.stdout}"
-    return done.stdout
-
-
-def until(what: str, look: Callable[[], Any], seconds: float = 120) -> Any:
-    """The first true answer; pytest's failure carries the last one."""
-    end, last = time.monotonic() + seconds, None
-    while time.monotonic() < end:
-        try:
-            last = look()
-            if last:
-                return last
-        except (AssertionError, ClusterError, OSError, ValueError, KeyError, IndexError) as error:
-            last = error
-        time.sleep(0.5)
-    raise AssertionError(f"{what} did not come true in {seconds:.0f} s; last seen: {last}")
-
-
 class Aim:
     """The role, and what it runs."""
 
@@ -69,19 +42,16 @@ class Aim:
         self.namespace = namespace
         self._play = folder / f"{namespace}.yml"
         self._play.write_text(PLAY)
-        self._cluster = HttpCluster(lambda: endpoint({"kubeconfig": str(KUBECONFIG)}, {}, load), SystemClock())
+        self._cluster = HttpCluster(lambda: endpoint({"kubeconfig": KUBECONFIG}, {}, load), SystemClock())
         self._values = {"aim_namespace": namespace, "aim_client_image": IMAGE, **values}
 
     def play(self, *arguments: str, fails: bool = False, **values: Any) -> str:
         """Run the role; its output."""
-        command = [PLAYBOOK, "-i", str(ROOT / "inventories" / "lab"), str(self._play), "-e", json.dumps({**self._values, **values}), *arguments]
+        command = [ANSIBLE_PLAYBOOK, "-i", INVENTORY, str(self._play), "-e", json.dumps({**self._values, **values}), *arguments]
         done = subprocess.run(command, cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=700, check=False)
         output = done.stdout + done.stderr
         assert (done.returncode != 0) is fails, f"rc {done.returncode}\n{output[-5000:]}"
         return output
-
-    def changed(self, output: str) -> int:
-        return int(output.split("PLAY RECAP")[1].split("changed=")[1].split()[0])
 
     def ask(self, path: str, body: Any = None, method: str = "") -> Any:
         """The UI's API, through the API server's service proxy."""
@@ -118,16 +88,7 @@ class Aim:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             free = probe.getsockname()[1]
-        command = [
-            str(ROOT / ".lab" / "bin" / "kubectl"),
-            "--kubeconfig",
-            str(KUBECONFIG),
-            "-n",
-            self.namespace,
-            "port-forward",
-            "service/aim",
-            f"{free}:{port}",
-        ]
+        command = [*KUBECTL, "-n", self.namespace, "port-forward", "service/aim", f"{free}:{port}"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             until("the forwarded port", lambda: urllib.request.urlopen(f"http://127.0.0.1:{free}/status/", timeout=2).status == 200, 60)
@@ -141,5 +102,5 @@ def namespace_with_registry(name: str) -> None:
     kubectl("create", "namespace", name, check=False)
     kubectl(
         "-n", name, "create", "secret", "generic", "registry", "--type=kubernetes.io/dockerconfigjson",
-        f"--from-file=.dockerconfigjson={ROOT / '.lab' / 'registry-auth.json'}", check=False,
+        f"--from-file=.dockerconfigjson={REGISTRY_AUTH}", check=False,
     )  # fmt: skip

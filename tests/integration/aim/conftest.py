@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from aim_lab import IMAGE, KUBECONFIG, NAMESPACE, NOTEBOOKS, Aim, kubectl, namespace_with_registry
+from aim_lab import IMAGE, NAMESPACE, NOTEBOOKS, Aim, namespace_with_registry
+from the_lab import KUBECONFIG, kubectl
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if not KUBECONFIG.exists():
+    if not Path(KUBECONFIG).exists():
         pytest.skip("the lab is not up (make lab)")
     return tmp_path_factory.mktemp("aim")
 

@@ -21,7 +21,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import browser
-from aim_lab import IMAGE, NAMESPACE, PLAYBOOK, PREFIX, ROOT, Aim, kubectl, namespace_with_registry, until
+from aim_lab import IMAGE, NAMESPACE, PREFIX, Aim, namespace_with_registry
+from the_lab import ANSIBLE_PLAYBOOK, KUBECONFIG, ROOT, changed, kubectl, until
 
 pytestmark = pytest.mark.lab
 
@@ -58,7 +59,7 @@ def test_a_client_in_another_namespace_reads_back_exactly_what_it_logged(aim: Ai
 
 
 def test_a_second_run_changes_nothing(aim: Aim) -> None:
-    assert aim.changed(aim.play()) == 0
+    assert changed(aim.play()) == 0
     assert "Nothing would change" in aim.play("--check")
 
 
@@ -167,9 +168,9 @@ def test_removal_keeps_the_repository(aim: Aim, logged: str, folder: Path) -> No
     play = folder / "absent.yml"
     play.write_text(
         "- hosts: localhost\n  connection: local\n  gather_facts: false\n  tasks:\n    - slipway.mlops.k8s_manifests:\n"
-        f"        {{kubeconfig: '{ROOT}/.lab/kubeconfig', name: aim, namespace: {NAMESPACE}, state: absent}}\n"
+        f"        {{kubeconfig: '{KUBECONFIG}', name: aim, namespace: {NAMESPACE}, state: absent}}\n"
     )
-    done = subprocess.run([PLAYBOOK, "-i", "localhost,", str(play)], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run([ANSIBLE_PLAYBOOK, "-i", "localhost,", str(play)], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert not aim.pods()
     assert "aim-repo" in kubectl("-n", NAMESPACE, "get", "pvc", "-o", "name")

@@ -12,6 +12,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+import the_lab
 from ansible_collections.slipway.mlops.plugins.module_utils import _run_ais_cluster, _run_ais_cluster_info
 from ansible_collections.slipway.mlops.plugins.module_utils._clock import SystemClock
 from ansible_collections.slipway.mlops.plugins.module_utils._cluster import HttpCluster
@@ -19,9 +20,8 @@ from ansible_collections.slipway.mlops.plugins.module_utils._connect import endp
 from ansible_collections.slipway.mlops.plugins.module_utils._model import Ref
 from ansible_collections.slipway.mlops.plugins.module_utils._module import Call
 from ansible_collections.slipway.mlops.plugins.module_utils._yaml import load
+from the_lab import ANSIBLE_PLAYBOOK, INVENTORY, KUBECONFIG, ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
-KUBECONFIG = os.environ.get("SLIPWAY_TEST_KUBECONFIG") or str(ROOT / ".lab" / "kubeconfig")
 NODES = ["w1", "w2", "w3"]
 DECLARED = {
     "targets": NODES,
@@ -39,15 +39,12 @@ def pytest_collection_modifyitems(items):
 
 
 def kubectl(*args, check=True, text=None):
-    command = ["kubectl", "--kubeconfig", KUBECONFIG, "-n", "ais", *args]
-    done = subprocess.run(command, capture_output=True, text=True, input=text, check=False, timeout=300)
-    assert not check or done.returncode == 0, done.stderr
-    return done.stdout
+    return the_lab.kubectl("-n", "ais", *args, check=check, text=text)
 
 
 def playbook(*args, timeout=900):
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_STDOUT_CALLBACK": "json"}
-    command = [str(ROOT / ".venv" / "bin" / "ansible-playbook"), "-i", str(ROOT / "inventories" / "lab"), *args]
+    command = [ANSIBLE_PLAYBOOK, "-i", INVENTORY, *args]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False, timeout=timeout)
     text = done.stdout[done.stdout.find("{\n") :]
     assert text, done.stderr[-2000:]

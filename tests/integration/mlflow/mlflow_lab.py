@@ -7,13 +7,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[3]
-KUBECONFIG = ROOT / ".lab" / "kubeconfig"
+import the_lab
+from the_lab import ANSIBLE_PLAYBOOK, INVENTORY, ROOT
+
 NAMESPACE = "mlflow-test-mlflow"
 BUCKET = "mlflow-test"
 S3 = "http://ais-ais-proxy.ais.svc.cluster.local:51080/s3"
@@ -61,28 +61,11 @@ spec:
 
 
 def kubectl(*arguments: str, check: bool = True, text: str | None = None, timeout: float = BUSY) -> str:
-    command = [str(ROOT / ".lab" / "bin" / "kubectl"), "--kubeconfig", str(KUBECONFIG), "-n", NAMESPACE, *arguments]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=timeout, check=False)
-    assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)[:300]}: {done.stderr[-3000:]}{done.stdout[-1000:]}"
-    return done.stdout
+    return the_lab.kubectl("-n", NAMESPACE, *arguments, check=check, text=text, timeout=timeout)
 
 
 def until(what: str, look: Callable[[], Any], seconds: float = BUSY) -> Any:
-    """The first true answer; the failure carries the last one."""
-    end, last = time.monotonic() + seconds, None
-    while time.monotonic() < end:
-        try:
-            last = look()
-            if last:
-                return last
-        except (AssertionError, ValueError, KeyError, IndexError) as error:
-            last = error
-        time.sleep(1)
-    raise AssertionError(f"{what} did not come true in {seconds:.0f} s; last seen: {last}")
-
-
-def changed(output: str) -> int:
-    return int(output.split("PLAY RECAP")[1].split("changed=")[1].split()[0])
+    return the_lab.until(what, look, seconds)
 
 
 class Mlflow:
@@ -106,7 +89,7 @@ class Mlflow:
     def play(self, *arguments: str, book: str = "", fails: bool = False, **values: Any) -> str:
         """Run the roles, or a playbook of the collection; the output."""
         book = str(ROOT / "playbooks" / book) if book else str(self._play)
-        command = ["ansible-playbook", "-i", str(ROOT / "inventories" / "lab"), book, "-e", json.dumps({**self.values, **values}), *arguments]
+        command = [ANSIBLE_PLAYBOOK, "-i", INVENTORY, book, "-e", json.dumps({**self.values, **values}), *arguments]
         done = subprocess.run(command, cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=3 * BUSY, check=False)
         output = done.stdout + done.stderr
         assert (done.returncode != 0) is fails, f"rc {done.returncode}\n{output[-6000:]}"

@@ -8,7 +8,8 @@ import json
 import re
 
 import pytest
-from mlflow_lab import BUCKET, NAMESPACE, S3, SERVERS, Mlflow, changed, kubectl, notebook, until
+from mlflow_lab import BUCKET, NAMESPACE, S3, SERVERS, Mlflow, kubectl, notebook, until
+from the_lab import changed
 
 pytestmark = [pytest.mark.lab, pytest.mark.long]
 
