@@ -18,6 +18,7 @@ from typing import Any
 
 from . import _toml as toml
 from . import _toml_edit as toml_edit
+from ._config_text import Unreadable, decode
 from ._host_change import Edit
 from ._host_input import Refused
 from ._toml import Path
@@ -80,7 +81,7 @@ def plan(containerd: Containerd, handler: Handler, present: bool = True) -> Plan
             edits = _edit(containerd, ours, _in_root(root.text, cri, handler, table, present, containerd))
         else:
             edits = _as_drop_in(containerd, root, imported, cri, handler, table, present, ours)
-    except toml.Unreadable as error:
+    except Unreadable as error:
         raise Refused([f"{containerd.config}: {error}. The file was left alone."]) from None
     return Plan(edits, table["options"], cri, _notes(containerd, root))
 
@@ -306,13 +307,13 @@ def _matches(path: str, pattern: str) -> bool:
 
 def _document(path: str, content: bytes) -> toml.Document:
     try:
-        return toml.parse(toml.decode(content))
-    except toml.Unreadable as error:
+        return toml.parse(decode(content))
+    except Unreadable as error:
         raise Refused([f"{path}: {error}. The file was left alone."]) from None
 
 
 def _parsed(path: str, text: str) -> toml.Document:
     try:
         return toml.parse(text)
-    except toml.Unreadable as error:
+    except Unreadable as error:
         raise Refused([f"{path}: with the runtime added it could not be read any more ({error}). The file was left alone."]) from None

@@ -13,6 +13,7 @@ from typing import Any
 
 from . import _toml as toml
 from . import _toml_edit as toml_edit
+from ._config_text import Unreadable, decode
 from ._containerd_plan import Handler
 from ._host_change import Edit
 from ._host_input import Refused
@@ -33,8 +34,8 @@ def plan(files: Mapping[str, bytes | None], handler: Handler, present: bool = Tr
         if content is None or path == DROP_IN:
             continue
         try:
-            document = toml.parse(toml.decode(content))
-        except toml.Unreadable as error:
+            document = toml.parse(decode(content))
+        except Unreadable as error:
             raise Refused([f"{path}: {error}. The file was left alone."]) from None
         runtime = document.get(("crio", "runtime")) or {}
         default = runtime.get("default_runtime") or default

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What to write into Docker's daemon.json so that it has a runtime. Pure; members that are not ours keep their bytes.
 
-dockerd takes `runtimes`, `default-runtime` and `features` over on SIGHUP, without a restart and so without an end of any container
+dockerd takes `runtimes` and `default-runtime` over on SIGHUP, without a restart and so without an end of any container
 (docs.docker.com/reference/cli/dockerd, "Configuration reload behavior").
 """
 
@@ -56,12 +56,13 @@ def plan(path: str, content: bytes | None, argv: Sequence[str], handler: Handler
     return () if after == (content or b"{}") else (Edit(path, content, after),)
 
 
-def keeps_containers(content: bytes | None) -> bool:
-    """Whether containers outlive a restart of dockerd."""
-    try:
-        return bool(json.loads(content or b"{}").get("live-restore"))
-    except (ValueError, AttributeError):
-        return False
+def needs_restart(edits: Sequence[Edit]) -> bool:
+    """Whether SIGHUP is not enough: dockerd makes its CDI driver only when it starts (RegisterCDIDriver in moby's cmd/dockerd)."""
+    return any(_cdi(edit.before) != _cdi(edit.after) for edit in edits)
+
+
+def _cdi(content: bytes | None) -> Any:
+    return (json.loads(content if content and content.strip() else b"{}").get("features") or {}).get("cdi")
 
 
 def _decoded(path: str, content: bytes | None) -> str:

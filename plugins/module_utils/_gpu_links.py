@@ -29,9 +29,9 @@ def host_links(host: Mapping[str, Any], handler: str, is_stated: bool) -> list[L
 
 
 def cluster_links(
-    runtime_class: Object | None, class_name: str, handler: str, node: Object, plugin_pods: Sequence[Object], resource: str, expected: int
+    runtime_class: Object | None, class_name: str, handler: str, node: Object, plugin_pods: Sequence[Object] | None, resource: str, expected: int
 ) -> list[Link]:
-    """The links that the API server knows."""
+    """The links that the API server knows. `plugin_pods` is None where somebody else runs the device plugin."""
     name = node["metadata"]["name"]
     if runtime_class is None:
         first = Link("runtime_class", f"there is no RuntimeClass {class_name}")
@@ -39,12 +39,25 @@ def cluster_links(
         first = Link("runtime_class", f"RuntimeClass {class_name} asks for the handler {runtime_class.get('handler')}, the node has {handler}")
     else:
         first = Link("runtime_class", _not_scheduled(runtime_class, node))
-    return [first, Link("device_plugin", _plugin(plugin_pods, name)), Link("allocatable", _allocatable(node, resource, expected))]
+    plugin = Link("device_plugin", note="somebody else's, not looked for") if plugin_pods is None else Link("device_plugin", _plugin(plugin_pods, name))
+    return [first, plugin, Link("allocatable", _allocatable(node, resource, expected))]
 
 
 def broken(links: Sequence[Link]) -> Link | None:
     """The first link that does not hold; those behind it cannot either."""
     return next((link for link in links if link.problem), None)
+
+
+def holders(pods: Sequence[Object], resource: str) -> dict[str, int]:
+    """Unfinished pods that hold some of the resource: namespace/name -> how many."""
+    held = {}
+    for pod in pods:
+        if pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+            continue
+        count = sum(int(((container.get("resources") or {}).get("limits") or {}).get(resource, 0)) for container in pod["spec"]["containers"])
+        if count:
+            held[f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"] = count
+    return held
 
 
 def visible(log: str) -> list[str]:

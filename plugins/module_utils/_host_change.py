@@ -18,23 +18,11 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from . import _files
 from ._host_input import Failed
 
 JOURNALS = "/var/lib/slipway"
-
-# Options that all modules have which change a daemon in steps; what they mean is in their documentation.
-STEPS: dict[str, dict[str, Any]] = {
-    "cluster": {"type": "bool", "default": True},
-    "node": {"type": "str"},
-    "timeout": {"type": "int", "default": 180},
-    "turn_timeout": {"type": "int", "default": 3600},
-    "max_nodes_out": {"type": "int", "default": 0},
-    "step": {"type": "str", "choices": ["all", "plan", "apply", "confirm", "put_back"], "default": "all"},
-    "restart_owed": {"type": "bool", "default": False},
-}
 
 
 @dataclass(frozen=True)

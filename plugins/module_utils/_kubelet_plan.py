@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from . import _kubelet_yaml as kubelet_yaml
 from . import _sysctl_pattern as sysctl_pattern
+from ._config_text import Unreadable, decode
 from ._host_change import Edit
 from ._host_input import Refused
 from ._kubelet_probe import MICROK8S_FLAGS, RANCHER, SYSCTL_FLAG, Kubelet
@@ -81,8 +82,8 @@ def _file(kubelet: Kubelet, path: str, sysctls: Sequence[str], present: bool) ->
     if content is None:
         raise _At(path, "the kubelet was started with this file, and it is not there")
     try:
-        text, before, after = edited_document(kubelet_yaml.decode(content), sysctls, present)
-    except kubelet_yaml.Unreadable as error:
+        text, before, after = edited_document(decode(content), sysctls, present)
+    except Unreadable as error:
         raise _At(path, error) from None
     return Plan(before, after, path, _edit(path, content, text.encode()))
 
@@ -97,10 +98,10 @@ def _drop_in(kubelet: Kubelet, sysctls: Sequence[str], present: bool) -> Plan:
             continue
         content = kubelet.files.get(path)
         try:
-            text = kubelet_yaml.decode(content or b"")
+            text = decode(content or b"")
             kubelet_yaml.check(text)
             found = kubelet_yaml.read_list(text, KEY)
-        except kubelet_yaml.Unreadable as error:
+        except Unreadable as error:
             raise _At(path, error) from None
         if found is not None:
             earlier, deciding = found, path
@@ -108,8 +109,8 @@ def _drop_in(kubelet: Kubelet, sysctls: Sequence[str], present: bool) -> Plan:
         return _file(kubelet, deciding, sysctls, present)
     content = kubelet.files.get(ours)
     try:
-        own = kubelet_yaml.read_list(kubelet_yaml.decode(content), KEY) or [] if content is not None else None
-    except kubelet_yaml.Unreadable as error:
+        own = kubelet_yaml.read_list(decode(content), KEY) or [] if content is not None else None
+    except Unreadable as error:
         raise _At(ours, error) from None
     extra = [name for name in (own or []) if not sysctl_pattern.covers(earlier, name)]
     before = earlier if own is None else own

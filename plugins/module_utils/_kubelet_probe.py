@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from . import _files, _processes
 from . import _kubelet_yaml as kubelet_yaml
+from ._config_text import Unreadable, decode
 from ._host_input import Refused
 
 PROGRAMS = ("kubelet", "kubelite", "k3s", "rke2")
@@ -97,8 +98,8 @@ def _healthz(process: _processes.Process, config: bytes | None) -> str | None:
     """Where this kubelet answers whether it is well; None where that is switched off."""
     address, port = "127.0.0.1", "10248"
     if config is not None:
-        with contextlib.suppress(kubelet_yaml.Unreadable):  # the plan tells
-            text = kubelet_yaml.decode(config)
+        with contextlib.suppress(Unreadable):  # the plan tells
+            text = decode(config)
             address = kubelet_yaml.read_scalar(text, "healthzBindAddress") or address
             port = kubelet_yaml.read_scalar(text, "healthzPort") or port
     address = process.flag("healthz-bind-address") or address

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from . import _files, _kubelet_apply, _kubelet_plan, _kubelet_probe, _sysctl_pattern
-from ._host_change import STEPS, Journal
+from ._host_change import Journal
 from ._host_input import Refused
+from ._host_step import STEPS, Stepper
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "sysctls": {"type": "list", "elements": "str", "required": True},
@@ -20,44 +20,19 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     **STEPS,
 }
 
-_UNFINISHED = "put back what an interrupted run left behind, and restart"
-
 
 def step(params: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[str, Any]:
     """The result of one step on this host; Refused or Failed where it cannot be done."""
-    journal, seconds = Journal("kubelet_config"), float(params["timeout"])
-    if params["step"] == "confirm":
-        journal.confirm()
-        return {"changed": False}
-    if params["step"] == "put_back":
-        with journal.locked():
-            restarted_at = time.time()
-            return {"changed": True, "message": _kubelet_apply.put_back(journal, seconds), "restarted_at": restarted_at}
+    steps = Stepper(params, check_mode, Journal("kubelet_config"), _kubelet_apply.put_back)
+    settled = steps.settled()
+    if settled is not None:
+        return settled
     problems = _sysctl_pattern.problems(params["sysctls"], params["allow_wildcards"] or params["state"] == "absent")
     if problems:
         raise Refused(problems)
-    pending = bool(journal.pending())
-    try:
-        kubelet = _kubelet_probe.probe()
-    except Refused:
-        # Killed after a change that no kubelet can live with: the way back comes first.
-        if not pending:
-            raise
-        if check_mode or params["step"] == "plan":
-            return {
-                "changed": True,
-                "restarted": True,
-                "pending": True,
-                "before": [],
-                "after": [],
-                "flavor": "",
-                "source": "",
-                "actions": [_UNFINISHED],
-                **_about(journal, params),
-            }
-        with journal.locked():
-            _kubelet_apply.put_back(journal, seconds)
-        kubelet = _kubelet_probe.probe()
+    pending, kubelet = steps.pending, steps.probed(_kubelet_probe.probe)
+    if kubelet is None:
+        return {**steps.owed(), "before": [], "after": [], "flavor": "", "source": ""}
     plan = _kubelet_plan.plan(kubelet, params["sysctls"], params["state"] == "present")
     changed = bool(plan.edits) or pending or params["restart_owed"]
     result: dict[str, Any] = {
@@ -81,12 +56,8 @@ def step(params: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[str, A
                 "Restart the kubelet, see that the node is Ready, and run this again."
             ]
         )
-    if changed and not check_mode and params["step"] in ("all", "apply"):
-        with journal.locked():
-            result["restarted_at"] = time.time()
-            _kubelet_apply.apply(kubelet, plan, journal, seconds)
-            if params["step"] == "all":
-                journal.confirm()
+    if changed:
+        result.update(steps.carried_out(lambda: _kubelet_apply.apply(kubelet, plan, steps.journal, steps.seconds)))
     return result
 
 
@@ -97,8 +68,3 @@ def _actions(plan: _kubelet_plan.Plan) -> list[str]:
     added = [f"allow {name}" for name in plan.after if name not in plan.before]
     gone = [f"no longer allow {name}" for name in plan.before if name not in plan.after]
     return [f"{' and '.join(added + gone) or 'rewrite the list'} in {plan.source}", "restart the kubelet"]
-
-
-def _about(journal: Journal, params: Mapping[str, Any]) -> dict[str, str]:
-    about = journal.about()
-    return {"node": params["node"] or about["node"], "machine_id": about["machine_id"]}

@@ -12,6 +12,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ._config_text import Unreadable
+
 API_VERSION = "kubelet.config.k8s.io/v1beta1"
 KIND = "KubeletConfiguration"
 
@@ -30,15 +32,6 @@ _SPACE = re.compile(r"[ ]*")
 _REST = re.compile(r"[ ]*(?:[ ]#[^\r\n]*)?(?:\r?\n|$)")  # what may follow a value on its line
 
 
-class Unreadable(ValueError):
-    """The text is not what this reader understands. `line` and `column` count from 1."""
-
-    def __init__(self, text: str, offset: int, reason: str) -> None:
-        self.line = text.count("\n", 0, offset) + 1
-        self.column = offset - (text.rfind("\n", 0, offset) + 1) + 1
-        super().__init__(f"line {self.line}, column {self.column}: {reason}")
-
-
 @dataclass(frozen=True)
 class _Item:
     value: str
@@ -53,14 +46,6 @@ class _Entry:
     start: int
     value: int
     end: int
-
-
-def decode(content: bytes) -> str:
-    """The text of a file; Unreadable where it is not UTF-8."""
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise Unreadable(content[: error.start].decode("utf-8", "replace"), error.start, "not UTF-8") from None
 
 
 def check(text: str) -> None:

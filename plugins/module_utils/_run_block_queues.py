@@ -12,6 +12,22 @@ from ansible_collections.slipway.mlops.plugins.module_utils import _files, _queu
 from ansible_collections.slipway.mlops.plugins.module_utils._block_probe import Device, Host, NotFound
 from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Refused
 
+_SETTINGS: dict[str, Any] = {
+    "scheduler": {"type": "str"},
+    "read_ahead_kb": {"type": "raw"},
+    "nr_requests": {"type": "raw"},
+    "max_sectors_kb": {"type": "raw"},
+    "rq_affinity": {"type": "raw"},
+}
+ARGUMENTS: dict[str, Any] = {
+    "devices": {"type": "list", "elements": "str", "default": []},
+    "rotational": {"type": "dict", "options": _SETTINGS},
+    "ssd": {"type": "dict", "options": _SETTINGS},
+    "nvme": {"type": "dict", "options": _SETTINGS},
+    "device_settings": {"type": "list", "elements": "dict", "default": [], "options": {"device": {"type": "str", "required": True}, **_SETTINGS}},
+    "rule_file": {"type": "path", "default": "/etc/udev/rules.d/99-slipway-block-queues.rules"},
+}
+
 
 def run(params: Mapping[str, Any], check_mode: bool, wants_diff: bool, host: Host | None = None) -> dict[str, Any]:
     """The result of the module; Refused or Failed where there is none."""

@@ -34,18 +34,22 @@ _POLL = 1.0
 
 def run(call: Call) -> dict[str, Any]:
     """The links, and whether all hold."""
-    began, params, host, cluster = call.clock.now(), call.params, call.params["facts"], call.cluster
-    node = node_turn.find(cluster.list("v1", "Node").items, params["node"] or host.get("node") or "", host.get("machine_id") or "")
-    name = node["metadata"]["name"]
-    expected = params["expected"] if params["expected"] is not None else len(host["gpus"])
+    began, params, host = call.clock.now(), call.params, call.params["facts"]
+    proof_pod(params, "", "")  # its problems are the caller's, and no broken link
     links = gpu_links.host_links(host, params["handler"], params["is_stated"])
-    runtime_class = cluster.get(Ref("node.k8s.io/v1", "RuntimeClass", "", params["runtime_class"]))
-    plugin = cluster.list("v1", "Pod", params["plugin_namespace"], labels=params["plugin_selector"], fields=f"spec.nodeName={name}").items
-    links += gpu_links.cluster_links(runtime_class, params["runtime_class"], params["handler"], node, plugin, params["resource"], expected)
     seen: list[str] = []
-    if not gpu_links.broken(links) and not call.check_mode:
-        link, seen = _pod_link(call, name)
-        links.append(link)
+    name = params["node"] or host.get("node") or ""
+    try:
+        node = node_turn.find(call.cluster.list("v1", "Node").items, name, host.get("machine_id") or "")
+        name = node["metadata"]["name"]
+        links += _cluster_links(call, node)
+        if not gpu_links.broken(links) and not call.check_mode:
+            link, seen = _pod_link(call, node)
+            links.append(link)
+    except Refused as refused:
+        links.append(Link("node", " ".join(refused.problems)))
+    except ClusterError as error:
+        links.append(Link("cluster", str(error)))
     first = gpu_links.broken(links)
     return {
         "changed": False,
@@ -53,24 +57,37 @@ def run(call: Call) -> dict[str, Any]:
         "node": name,
         "ready": first is None,
         "broken_link": first.name if first else "",
-        "reason": f"{first.name}: {first.problem}" if first else "",
+        "reason": f"{first.name}: {first.problem}" if first else links[-1].note,
         "links": [{"name": link.name, "holds": not link.problem, "problem": link.problem, "note": link.note} for link in links],
         "visible": seen,
         "seconds": round(call.clock.now() - began, 1),
     }
 
 
-def _pod_link(call: Call, node: str) -> tuple[Link, list[str]]:
-    """A bare pod, never retried by anything, and always deleted."""
-    cluster, params = call.cluster, call.params
-    pod = proof_pod(params, node, f"gpu-proof-{secrets.token_hex(4)}")
+def _cluster_links(call: Call, node: Object) -> list[Link]:
+    params, name = call.params, node["metadata"]["name"]
+    runtime_class = call.cluster.get(Ref("node.k8s.io/v1", "RuntimeClass", "", params["runtime_class"]))
+    plugin = None
+    if params["plugin_namespace"]:
+        plugin = call.cluster.list("v1", "Pod", params["plugin_namespace"], labels=params["plugin_selector"], fields=f"spec.nodeName={name}").items
+    expected = params["expected"] if params["expected"] is not None else len(params["facts"]["gpus"])
+    return gpu_links.cluster_links(runtime_class, params["runtime_class"], params["handler"], node, plugin, params["resource"], expected)
+
+
+def _pod_link(call: Call, node: Object) -> tuple[Link, list[str]]:
+    """A bare pod, never retried by anything, and always deleted. None where other pods have every GPU: they are proof enough, and keep theirs."""
+    cluster, params, name = call.cluster, call.params, node["metadata"]["name"]
+    held = gpu_links.holders(node_turn.pods(cluster, name), params["resource"])
+    if 0 < int((node["status"].get("allocatable") or {}).get(params["resource"], 0)) <= sum(held.values()):
+        return Link("pod", note=f"none was run, since every {params['resource']} of {name} is in use by {', '.join(sorted(held))}"), []
+    pod = proof_pod(params, name, f"gpu-proof-{secrets.token_hex(4)}")
     ref = Ref("v1", "Pod", params["namespace"], pod["metadata"]["name"])
     try:
         live = cluster.create(pod, "slipway:gpu-proof")
     except ClusterError as error:
         return Link("pod", f"the proof pod is refused: {error}"), []
     try:
-        return _judge(call, cluster, ref, node)
+        return _judge(call, cluster, ref, name)
     finally:
         cluster.delete(ref, live["metadata"]["uid"])
 
@@ -87,7 +104,7 @@ def _judge(call: Call, cluster: Cluster, ref: Ref, node: str) -> tuple[Link, lis
         return Link("pod", f"the proof pod on {node} is {status.get('phase') or 'gone'}: {_why(cluster, ref, status)}"), []
     seen = gpu_links.visible(cluster.logs(ref.namespace, ref.name))
     problem = "" if len(seen) == 1 else f"a pod that asks for 1 {call.params['resource']} on {node} sees {len(seen)} GPUs {', '.join(seen)}"
-    return Link("pod", problem), seen
+    return Link("pod", problem, "" if problem else f"a pod that asked for 1 {call.params['resource']} saw {seen[0]}"), seen
 
 
 def _why(cluster: Cluster, ref: Ref, status: Object) -> str:

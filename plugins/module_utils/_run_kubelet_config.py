@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from . import _kubelet_yaml as kubelet_yaml
 from . import _node_turn as node_turn
 from . import _sysctl_pattern as sysctl_pattern
+from ._config_text import Unreadable
 from ._kubelet_plan import KEY, edited_document
 from ._model import Cluster, Object, Ref, Refused
 from ._module import Call
@@ -83,7 +83,7 @@ def _planned_config_map(cluster: Cluster, wanted: Sequence[str], present: bool) 
         return None, None
     try:
         after = edited_document(text, wanted, present)[0]
-    except kubelet_yaml.Unreadable as error:
+    except Unreadable as error:
         raise Refused([f"{CONFIG_MAP}, key kubelet: {error}. Nothing was changed; set `kubeadm_config_map: false` to leave it out."]) from None
     return found, after if after != text else None
 

@@ -15,6 +15,31 @@ from ansible_collections.slipway.mlops.plugins.module_utils._mtu_managers import
 from ansible_collections.slipway.mlops.plugins.module_utils._netlink import Link
 
 PADDING = 65536  # bytes that a probe sends back, so that the new connection is proved with full segments
+ARGUMENTS: dict[str, Any] = {
+    "step": {"type": "str", "choices": ["change", "probe", "confirm", "undo"], "default": "change"},
+    "links": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"name": {"type": "str", "required": True}, "mtu": {"type": "raw", "required": True}},
+    },
+    "is_persistent": {"type": "bool", "default": True},
+    "confirm_within": {"type": "int", "default": 60},
+    "addresses": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"address": {"type": "str", "required": True}, "mtu": {"type": "int"}},
+    },
+    "cni_mtu": {"type": "raw"},
+    "cni_encapsulation": {"type": "str", "choices": ["none", "ipip", "vxlan", "wireguard"], "default": "none"},
+    "changes": {"type": "dict"},
+    "probes": {"type": "dict"},
+    "token": {"type": "str", "no_log": False},
+    "changed_links": {"type": "list", "elements": "str", "default": []},
+    "peers": {"type": "dict"},
+}
+RULES: dict[str, Any] = {"required_if": [("step", "confirm", ("token",)), ("step", "undo", ("token",))]}
 
 
 def run(params: Mapping[str, Any], check_mode: bool, wants_diff: bool) -> dict[str, Any]:

@@ -11,6 +11,30 @@ from typing import Any
 from ansible_collections.slipway.mlops.plugins.module_utils import _files, _open_files, _sysctl_apply, _sysctl_plan
 from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Refused
 
+ARGUMENTS: dict[str, Any] = {
+    "values": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "value": {"type": "raw"},
+            "memory_percent": {"type": "list", "elements": "float"},
+            "link_seconds": {"type": "float"},
+            "unit": {"type": "str", "choices": ["bytes", "KiB", "pages"], "default": "bytes"},
+            "minimum": {"type": "int"},
+            "maximum": {"type": "int"},
+            "match": {"type": "str", "choices": ["exact", "floor", "ceiling"], "default": "exact"},
+            "optional": {"type": "bool", "default": False},
+            "reason": {"type": "str", "default": ""},
+        },
+    },
+    "file": {"type": "path", "default": "/etc/sysctl.d/99-zz-slipway.conf"},
+    "former_files": {"type": "list", "elements": "path", "default": []},
+    "remove_files": {"type": "list", "elements": "path", "default": []},
+    "open_files": {"type": "int"},
+}
+
 
 def run(params: Mapping[str, Any], check_mode: bool, wants_diff: bool, root: str = "/") -> dict[str, Any]:
     """The result of the module; Refused or Failed where there is none. `root` is "/" except in tests."""

@@ -19,6 +19,7 @@ from typing import Any
 from . import _containerd_plan, _cri
 from . import _host_change as host_change
 from . import _toml as toml
+from ._config_text import Unreadable, decode
 from ._containerd_plan import Handler
 from ._host_input import Failed, Refused
 from ._runtime_plan import Plan
@@ -101,6 +102,10 @@ def disturbs(runtime: Runtime, plan: Plan) -> str:
     if runtime.engine == "containerd":
         mode = _property(runtime.unit, "KillMode")
         return "" if mode in _KILL_MODES else f"{runtime.unit} has KillMode={mode or 'unknown'}, so a restart would end all containers"
+    if runtime.engine == "docker":
+        info = docker_info()
+        running = 0 if info.get("LiveRestoreEnabled") else int(info.get("ContainersRunning") or 0)
+        return f"dockerd takes features.cdi over only by a restart, which without live-restore would end its {running} containers" if running else ""
     return ""
 
 
@@ -136,7 +141,7 @@ def _try_containerd(runtime: Runtime, plan: Plan, handler: Handler, present: boo
 
 
 def _imports(root: bytes, config: str, path: str) -> bool:
-    patterns = toml.parse(toml.decode(root)).data.get("imports") or []
+    patterns = toml.parse(decode(root)).data.get("imports") or []
     return any(_containerd_plan.imports(config, str(pattern), path) for pattern in patterns)
 
 
@@ -144,7 +149,7 @@ def _dump(argv: Sequence[str]) -> dict[str, Any]:
     text = _output(argv)
     try:
         return toml.parse(text).data
-    except toml.Unreadable as error:
+    except Unreadable as error:
         raise Failed(f"{' '.join(argv)}: {error}") from None
 
 

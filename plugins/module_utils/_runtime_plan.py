@@ -27,7 +27,8 @@ def plan(runtime: Runtime, handler: Handler, present: bool) -> Plan:
     """The plan; Refused where a file cannot be read, or where the distribution must be told in its own way."""
     if runtime.engine == "docker":
         content = runtime.files.get(runtime.config)
-        return Plan(_docker_plan.plan(runtime.config, content, runtime.process.argv, handler, present), reload=True)
+        edits = _docker_plan.plan(runtime.config, content, runtime.process.argv, handler, present)
+        return Plan(edits, reload=not _docker_plan.needs_restart(edits))
     if runtime.engine == "crio":
         return Plan(_crio_plan.plan(runtime.files, handler, present), owed=_owed(runtime, handler, present))
     if runtime.flavor in ("k3s", "rke2"):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from . import _cri, _crio_plan, _files, _kubelet_probe, _processes
 from . import _kubelet_yaml as kubelet_yaml
 from . import _toml as toml
+from ._config_text import Unreadable, decode
 from ._host_input import Refused
 
 DAEMON_JSON = "/etc/docker/daemon.json"
@@ -99,8 +100,8 @@ def _endpoint(kubelet: _kubelet_probe.Kubelet | None, root: str) -> str:
     found = kubelet.endpoint
     content = kubelet.files.get(kubelet.config) if kubelet.config else None
     if not found and content:
-        with contextlib.suppress(kubelet_yaml.Unreadable):
-            found = kubelet_yaml.read_scalar(kubelet_yaml.decode(content), "containerRuntimeEndpoint")
+        with contextlib.suppress(Unreadable):
+            found = kubelet_yaml.read_scalar(decode(content), "containerRuntimeEndpoint")
     path = (found or "").replace("unix://", "", 1)
     return _real(path, root) if path else ""
 
@@ -143,8 +144,8 @@ def _read(engine: str, config: str, drop_ins: str, root: str) -> dict[str, bytes
     patterns = [drop_ins + "/*"] if drop_ins else []
     content = _files.read(_under(root, config))
     if engine == "containerd" and content:
-        with contextlib.suppress(toml.Unreadable):  # the plan tells
-            imports = toml.parse(toml.decode(content)).data.get("imports") or []
+        with contextlib.suppress(Unreadable):  # the plan tells
+            imports = toml.parse(decode(content)).data.get("imports") or []
             patterns += [os.path.join(os.path.dirname(config), str(pattern)) for pattern in imports]
     for pattern in patterns:
         paths += ["/" + os.path.relpath(path, root) for path in sorted(glob.glob(_under(root, pattern))) if os.path.isfile(path)]
@@ -156,8 +157,8 @@ def _socket(process: _processes.Process, root: str) -> str:
     address = process.flag("a", "address")
     content = _files.read(_under(root, process.flag("c", "config") or _DEFAULT_CONFIG))
     if not address and content:
-        with contextlib.suppress(toml.Unreadable):
-            address = toml.parse(toml.decode(content)).get(("grpc", "address"))
+        with contextlib.suppress(Unreadable):
+            address = toml.parse(decode(content)).get(("grpc", "address"))
     return _real(address or _DEFAULT_SOCKET, root)
 
 

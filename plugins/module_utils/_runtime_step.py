@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from . import _files, _runtime_apply, _runtime_plan, _runtime_probe
 from ._containerd_plan import Handler
-from ._host_change import STEPS, Journal
+from ._host_change import Journal
 from ._host_input import Refused
+from ._host_step import STEPS, Stepper
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -26,38 +26,23 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "allow_container_stop": {"type": "bool", "default": False},
     **STEPS,
 }
-_UNFINISHED = "put back what an interrupted run left behind, and restart"
 NO_GPU = "no NVIDIA GPU on this host's PCI bus"
 
 
 def step(params: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[str, Any]:
     """The result of one step on this host; Refused or Failed where it cannot be done."""
-    journal, seconds = Journal("container_runtime"), float(params["timeout"])
-    if params["step"] == "confirm":
-        journal.confirm()
-        return {"changed": False}
-    if params["step"] == "put_back":
-        with journal.locked():
-            restarted_at = time.time()
-            return {"changed": True, "message": _runtime_apply.put_back(journal, seconds), "restarted_at": restarted_at}
+    steps = Stepper(params, check_mode, Journal("container_runtime"), _runtime_apply.put_back)
+    settled = steps.settled()
+    if settled is not None:
+        return settled
     present, gpus = params["state"] == "present", _runtime_probe.gpus()
     if present and params["detection"] == "auto" and not gpus:
         return {"changed": False, "skipped": True, "skip_reason": NO_GPU, "msg": f"Skipped: {NO_GPU}.", "gpus": []}
-    pending = bool(journal.pending())
-    try:
-        runtime = _runtime_probe.probe(params["engine"])
-    except Refused:
-        # Killed after a change that the engine cannot live with: the way back comes first.
-        if not pending:
-            raise
-        if check_mode or params["step"] == "plan":
-            about = journal.about()
-            common = {"gpus": gpus, "engine": about["engine"], "unit": about["unit"], "version": "", "handlers": [], "socket": about["socket"], "notes": []}
-            node = {"node": params["node"] or about["node"], "machine_id": about["machine_id"]}
-            return {"changed": True, "restarted": True, "pending": True, **node, **common, "actions": [_UNFINISHED]}
-        with journal.locked():
-            _runtime_apply.put_back(journal, seconds)
-        runtime = _runtime_probe.probe(params["engine"])
+    pending, runtime = steps.pending, steps.probed(lambda: _runtime_probe.probe(params["engine"]))
+    if runtime is None:
+        about = steps.journal.about()
+        known = {name: about[name] for name in ("engine", "unit", "socket")}
+        return {**steps.owed(), **known, "gpus": gpus, "version": "", "handlers": [], "notes": []}
     handler = Handler(params["handler"], params["path"], params["default"], params["cdi"])
     if present:
         _check(handler)
@@ -92,12 +77,7 @@ def step(params: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[str, A
     why = "" if params["allow_container_stop"] else _runtime_apply.disturbs(runtime, plan)
     if why:
         raise Refused([f"{why}: set allow_container_stop where that is wanted, and drain the node first."])
-    if not check_mode and params["step"] in ("all", "apply"):
-        with journal.locked():
-            result["restarted_at"] = time.time()
-            _runtime_apply.apply(runtime, plan, handler, present, journal, seconds)
-            if params["step"] == "all":
-                journal.confirm()
+    result.update(steps.carried_out(lambda: _runtime_apply.apply(runtime, plan, handler, present, steps.journal, steps.seconds)))
     return result
 
 

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from ._config_text import Unreadable
+
 Path = tuple[str, ...]
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -25,15 +27,6 @@ _UNDERSCORES = re.compile(r"^[+-]?_|__|_$|_[.eE]|[.eE+-]_|0[xob]_")
 _LEADING_ZERO = re.compile(r"[+-]?0[0-9_]")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]|\r(?!\n)")
 _ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', "\\": "\\"}
-
-
-class Unreadable(ValueError):
-    """The text is no TOML. `line` and `column` count from 1."""
-
-    def __init__(self, text: str, offset: int, reason: str) -> None:
-        self.line = text.count("\n", 0, offset) + 1
-        self.column = offset - (text.rfind("\n", 0, offset) + 1) + 1
-        super().__init__(f"line {self.line}, column {self.column}: {reason}")
 
 
 @dataclass(frozen=True)
@@ -74,14 +67,6 @@ class _State:
     dotted: set[Path] = field(default_factory=set)  # by a dotted key: closed to headers
     closed: set[Path] = field(default_factory=set)  # inline tables and arrays: closed to everything
     arrays: set[Path] = field(default_factory=set)  # [[arrays of tables]]
-
-
-def decode(content: bytes) -> str:
-    """The text of a file; Unreadable where it is not UTF-8."""
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise Unreadable(content[: error.start].decode("utf-8", "replace"), error.start, "not UTF-8") from None
 
 
 def parse(text: str) -> Document:

@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ._toml import Document, Entry, Path, Unreadable
+from ._config_text import Unreadable
+from ._toml import Document, Entry, Path
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 

@@ -116,42 +116,12 @@ problems:
   sample: ['loop0: scheduler "cfq" is not offered (none mq-deadline kyber bfq)']
 """
 
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slipway.mlops.plugins.module_utils import _run_block_queues
-from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Failed, Refused
-
-SETTINGS: dict[str, Any] = {
-    "scheduler": {"type": "str"},
-    "read_ahead_kb": {"type": "raw"},
-    "nr_requests": {"type": "raw"},
-    "max_sectors_kb": {"type": "raw"},
-    "rq_affinity": {"type": "raw"},
-}
+from ansible_collections.slipway.mlops.plugins.module_utils._host_module import main as host_main
+from ansible_collections.slipway.mlops.plugins.module_utils._run_block_queues import ARGUMENTS, run
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "devices": {"type": "list", "elements": "str", "default": []},
-            "rotational": {"type": "dict", "options": SETTINGS},
-            "ssd": {"type": "dict", "options": SETTINGS},
-            "nvme": {"type": "dict", "options": SETTINGS},
-            "device_settings": {"type": "list", "elements": "dict", "default": [], "options": {"device": {"type": "str", "required": True}, **SETTINGS}},
-            "rule_file": {"type": "path", "default": "/etc/udev/rules.d/99-slipway-block-queues.rules"},
-        },
-        supports_check_mode=True,
-    )
-    try:
-        result = _run_block_queues.run(module.params, module.check_mode, module._diff)
-    except Refused as error:
-        module.fail_json(msg=str(error), problems=error.problems)
-    except (Failed, OSError) as error:
-        module.fail_json(msg=str(error))
-    for line in result.pop("warnings_found"):
-        module.warn(line)
-    module.exit_json(**result)
+    host_main(run, ARGUMENTS)
 
 
 if __name__ == "__main__":

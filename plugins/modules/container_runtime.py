@@ -153,12 +153,13 @@ restarted:
   type: bool
 """
 
-from ansible_collections.slipway.mlops.plugins.module_utils._host_step import main as host_main
+from ansible_collections.slipway.mlops.plugins.module_utils._connection import CONNECTION
+from ansible_collections.slipway.mlops.plugins.module_utils._host_module import main as host_main
 from ansible_collections.slipway.mlops.plugins.module_utils._runtime_step import ARGUMENTS, step
 
 
-def main():
-    host_main(step, ARGUMENTS)
+def main() -> None:
+    host_main(step, {**CONNECTION, **ARGUMENTS})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ description:
   - Walks the chain from the GPU to a pod and reports every link up to the first broken one - GPU on the bus, driver, device nodes, toolkit, runtime handler,
     RuntimeClass, device plugin, allocatable equal to the number of GPUs, and at last a pod that asks for one GPU and lists what it sees.
   - The allocatable number alone proves nothing, since anybody may write it into the Node's status; so the pod's own words decide.
-  - Fails only where the question cannot be asked; a broken link is a result.
+  - A broken link is a result and no failure, also where the cluster does not answer or has no such node.
+  - Where pods hold every GPU of the node already, no other is run, and the result says who they are.
 options:
   facts:
     description: What M(slipway.mlops.gpu_info) returned for the host.
@@ -42,7 +43,7 @@ options:
     description: How many of the resource the node must offer; the number of GPUs on the bus where not given.
     type: int
   plugin_namespace:
-    description: Namespace of the device plugin.
+    description: Namespace of the device plugin. Empty where somebody else runs one, which is then not looked for.
     type: str
     default: gpu-runtime
   plugin_selector:
@@ -97,7 +98,7 @@ broken_link:
   returned: success
   type: str
 reason:
-  description: The same with the reason.
+  description: The same with the reason; where all hold, what the pod saw.
   returned: success
   type: str
 links:

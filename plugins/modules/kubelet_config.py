@@ -129,12 +129,13 @@ config_map:
   type: str
 """
 
-from ansible_collections.slipway.mlops.plugins.module_utils._host_step import main as host_main
+from ansible_collections.slipway.mlops.plugins.module_utils._connection import CONNECTION
+from ansible_collections.slipway.mlops.plugins.module_utils._host_module import main as host_main
 from ansible_collections.slipway.mlops.plugins.module_utils._kubelet_step import ARGUMENTS, step
 
 
-def main():
-    host_main(step, ARGUMENTS)
+def main() -> None:
+    host_main(step, {**CONNECTION, **ARGUMENTS})
 
 
 if __name__ == "__main__":

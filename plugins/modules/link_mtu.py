@@ -152,49 +152,12 @@ problems:
   sample: ["w1 bond0 to w2 (10.0.0.2) carries 1500 bytes, not 9000"]
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slipway.mlops.plugins.module_utils import _run_link_mtu
-from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Failed, Refused
+from ansible_collections.slipway.mlops.plugins.module_utils._host_module import main as host_main
+from ansible_collections.slipway.mlops.plugins.module_utils._run_link_mtu import ARGUMENTS, RULES, run
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "step": {"type": "str", "choices": ["change", "probe", "confirm", "undo"], "default": "change"},
-            "links": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {"name": {"type": "str", "required": True}, "mtu": {"type": "raw", "required": True}},
-            },
-            "is_persistent": {"type": "bool", "default": True},
-            "confirm_within": {"type": "int", "default": 60},
-            "addresses": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {"address": {"type": "str", "required": True}, "mtu": {"type": "int"}},
-            },
-            "cni_mtu": {"type": "raw"},
-            "cni_encapsulation": {"type": "str", "choices": ["none", "ipip", "vxlan", "wireguard"], "default": "none"},
-            "changes": {"type": "dict"},
-            "probes": {"type": "dict"},
-            "token": {"type": "str", "no_log": False},
-            "changed_links": {"type": "list", "elements": "str", "default": []},
-            "peers": {"type": "dict"},
-        },
-        required_if=[("step", "confirm", ("token",)), ("step", "undo", ("token",))],
-        supports_check_mode=True,
-    )
-    try:
-        result = _run_link_mtu.run(module.params, module.check_mode, module._diff)
-    except Refused as error:
-        module.fail_json(msg=str(error), problems=error.problems)
-    except (Failed, OSError) as error:
-        module.fail_json(msg=str(error))
-    for line in result.pop("warnings_found", []):
-        module.warn(line)
-    module.exit_json(**result)
+    host_main(run, ARGUMENTS, **RULES)
 
 
 if __name__ == "__main__":

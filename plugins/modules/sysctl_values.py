@@ -152,46 +152,12 @@ problems:
   sample: ['values[0] net.core.somaxconn: value "on" is not an integer, as the kernel''s own is (4096)']
 """
 
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slipway.mlops.plugins.module_utils import _run_sysctl_values
-from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Failed, Refused
-
-VALUE: dict[str, Any] = {
-    "name": {"type": "str", "required": True},
-    "value": {"type": "raw"},
-    "memory_percent": {"type": "list", "elements": "float"},
-    "link_seconds": {"type": "float"},
-    "unit": {"type": "str", "choices": ["bytes", "KiB", "pages"], "default": "bytes"},
-    "minimum": {"type": "int"},
-    "maximum": {"type": "int"},
-    "match": {"type": "str", "choices": ["exact", "floor", "ceiling"], "default": "exact"},
-    "optional": {"type": "bool", "default": False},
-    "reason": {"type": "str", "default": ""},
-}
+from ansible_collections.slipway.mlops.plugins.module_utils._host_module import main as host_main
+from ansible_collections.slipway.mlops.plugins.module_utils._run_sysctl_values import ARGUMENTS, run
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "values": {"type": "list", "elements": "dict", "required": True, "options": VALUE},
-            "file": {"type": "path", "default": "/etc/sysctl.d/99-zz-slipway.conf"},
-            "former_files": {"type": "list", "elements": "path", "default": []},
-            "remove_files": {"type": "list", "elements": "path", "default": []},
-            "open_files": {"type": "int"},
-        },
-        supports_check_mode=True,
-    )
-    try:
-        result = _run_sysctl_values.run(module.params, module.check_mode, module._diff)
-    except Refused as error:
-        module.fail_json(msg=str(error), problems=error.problems)
-    except (Failed, OSError) as error:
-        module.fail_json(msg=str(error))
-    for line in result.pop("warnings_found"):
-        module.warn(line)
-    module.exit_json(**result)
+    host_main(run, ARGUMENTS)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from ansible_collections.slipway.mlops.plugins.module_utils import (
     _toml,
     _yaml,
 )
+from ansible_collections.slipway.mlops.plugins.module_utils._config_text import Unreadable
 from ansible_collections.slipway.mlops.plugins.module_utils._model import Refused
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -154,7 +155,7 @@ def test_a_kubelet_file_is_edited_truly_or_left_alone(text: str) -> None:
     try:
         _kubelet_yaml.check(text)
         edited = _kubelet_yaml.add_to_list(text, key, [value])
-    except _kubelet_yaml.Unreadable as error:
+    except Unreadable as error:
         assert "line" in str(error)
         return
     try:
@@ -182,7 +183,7 @@ def test_toml_is_read_as_the_reference_reads_it(text: str) -> None:
     """What we read, Python's own reader reads to the same value; what it refuses, we refuse."""
     try:
         ours = _toml.parse(text)
-    except _toml.Unreadable as error:
+    except Unreadable as error:
         assert "line" in str(error)
         return
     assert plain(ours.data) == plain(tomllib.loads(text))

@@ -6,9 +6,12 @@ import json
 from typing import Any
 
 import pytest
+from ansible_collections.slipway.mlops.plugins.module_utils import _runtime_apply, _runtime_plan
 from ansible_collections.slipway.mlops.plugins.module_utils._containerd_plan import Handler
-from ansible_collections.slipway.mlops.plugins.module_utils._docker_plan import keeps_containers, plan
+from ansible_collections.slipway.mlops.plugins.module_utils._docker_plan import needs_restart, plan
 from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Refused
+from ansible_collections.slipway.mlops.plugins.module_utils._processes import Process
+from ansible_collections.slipway.mlops.plugins.module_utils._runtime_probe import Runtime
 from golden import GOLDEN
 
 PATH = "/etc/docker/daemon.json"
@@ -76,7 +79,26 @@ def test_a_flag_of_the_daemon_that_says_the_same_is_refused_since_dockerd_would_
         plan(PATH, b"{}", ["/usr/bin/dockerd", "--default-runtime", "runc"], Handler("nvidia", "/x", True))
 
 
-def test_whether_containers_outlive_the_daemon() -> None:
-    assert keeps_containers(b'{"live-restore": true}')
-    assert not keeps_containers(b"{}")
-    assert not keeps_containers(b"broken")
+def test_only_cdi_needs_a_restart() -> None:
+    assert not needs_restart(plan(PATH, b"{}", [], Handler("nvidia", "/x", True)))
+    assert needs_restart(plan(PATH, b"", [], Handler("nvidia", "/x", cdi=True)))
+    with_cdi = b'{"features": {"cdi": true}}'
+    assert not needs_restart(plan(PATH, with_cdi, [], Handler("nvidia", "/x", cdi=True)))
+    assert needs_restart(plan(PATH, with_cdi, [], Handler("nvidia", "/x", cdi=False)))
+
+
+@pytest.mark.parametrize(
+    ("info", "cdi", "refusal"),
+    [
+        ({"ContainersRunning": 3}, True, "would end its 3 containers"),
+        ({"ContainersRunning": 3, "LiveRestoreEnabled": True}, True, ""),
+        ({"ContainersRunning": 0}, True, ""),
+        ({"ContainersRunning": 3}, None, ""),
+    ],
+)
+def test_a_restart_that_would_end_containers_is_a_reason_to_refuse(monkeypatch: pytest.MonkeyPatch, info: Any, cdi: Any, refusal: str) -> None:
+    monkeypatch.setattr(_runtime_apply, "docker_info", lambda: info)
+    dockerd = Process(1, ("/usr/bin/dockerd",), "docker.service", 0.0)
+    docker = Runtime("docker", "", "docker.service", dockerd, "", PATH, "", {PATH: b"{}"})
+    found = _runtime_apply.disturbs(docker, _runtime_plan.plan(docker, Handler("nvidia", "/x", cdi=cdi), True))
+    assert refusal in found if refusal else not found

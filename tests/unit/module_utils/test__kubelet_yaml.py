@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.slipway.mlops.plugins.module_utils._config_text import Unreadable, decode
 from ansible_collections.slipway.mlops.plugins.module_utils._kubelet_yaml import (
-    Unreadable,
     add_to_list,
     check,
-    decode,
     new_document,
     read_list,
     read_scalar,

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils import _toml_edit as toml_edit
-from ansible_collections.slipway.mlops.plugins.module_utils._toml import Unreadable, parse
+from ansible_collections.slipway.mlops.plugins.module_utils._config_text import Unreadable
+from ansible_collections.slipway.mlops.plugins.module_utils._toml import parse
 from golden import GOLDEN, containerd_cases
 
 if sys.version_info >= (3, 11):
