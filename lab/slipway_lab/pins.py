@@ -1,6 +1,6 @@
 # Copyright: The slipway authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Every version the lab is made of. The Go modules repeat theirs in `lab/go/*/go.mod` (a test keeps the two equal)."""
+"""Every version the lab is made of. The Go modules repeat theirs in their `go.mod` (a test keeps the two equal)."""
 
 from __future__ import annotations
 

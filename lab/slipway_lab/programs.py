@@ -28,27 +28,39 @@ _K8S_STAMP = " ".join(
 
 @dataclass(frozen=True)
 class Program:
-    """One folder of `lab/go`: the packages to build there, by the name of the resulting file."""
+    """A folder with a go.mod, and the packages to build there, by the name of the resulting file."""
 
-    folder: str
+    name: str
     packages: dict[str, str]
     stamp: str = ""
     data: tuple[str, ...] = ()  # "<module>:<path>" of files of a module that are kept beside the program
+    folder: str = ""  # in the clone; lab/go/<name> unless said
+
+    @property
+    def source(self) -> str:
+        return self.folder or f"lab/go/{self.name}"
 
 
 PROGRAMS = {
-    p.folder: p
+    p.name: p
     for p in (
         Program("pause", {"pause": "."}),
         Program("kubernetes", {"kubernetes": "."}, _K8S_STAMP),
         Program("coredns", {"coredns": "."}),
         Program("local-path-provisioner", {"local-path-provisioner": "github.com/rancher/local-path-provisioner"}),
+        # By the module files that a user's own images are built from, too (playbooks/images.yml).
         Program(
             "aistore",
             {"aisnode": "github.com/NVIDIA/aistore/cmd/aisnode", "aisinit": "github.com/NVIDIA/aistore/cmd/aisinit"},
             f"-X main.build=v{pins.AISTORE}",
+            folder="images/aisnode/go",
         ),
-        Program("aisloader", {"aisloader": "github.com/NVIDIA/aistore/cmd/aisloader"}, f"-X main.build=v{pins.AISTORE}"),
+        Program(
+            "aisloader",
+            {"aisloader": "github.com/NVIDIA/aistore/cmd/aisloader"},
+            f"-X main.build=v{pins.AISTORE}",
+            folder="images/aisloader/go",
+        ),
         Program(
             "kwok",
             {"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
@@ -65,9 +77,9 @@ KUBERNETES_NAMES = ("kubeadm", "kubectl", "kubelet", "kube-apiserver", "kube-con
 
 
 def build(lab: Lab, name: str) -> Path:
-    """The folder with the built files of `lab/go/<name>`, from the cache or made now."""
+    """The folder with the built files of a program, from the cache or made now."""
     program = PROGRAMS[name]
-    source = lab.sources / "go" / program.folder
+    source = lab.sources.parent / program.source
 
     def make(work: Path) -> None:
         go = _go(lab)
@@ -80,7 +92,7 @@ def build(lab: Lab, name: str) -> Path:
                 module, _colon, path = item.partition(":")
                 shutil.copy(Path(output([go, "list", "-m", "-f", "{{.Dir}}", module], cwd=source, env=env)) / path, work)
 
-    return cached(lab.cache / "go" / name, digest(source, repr(program), pins.GO), make)
+    return cached(lab.cache / "go" / name, digest(source, repr((program.packages, program.stamp, program.data)), pins.GO), make)
 
 
 def _go(lab: Lab) -> str:

@@ -8,7 +8,8 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 LABEL = "org.slipway-mlops.content"
@@ -16,11 +17,16 @@ LABEL = "org.slipway-mlops.content"
 
 @dataclass(frozen=True)
 class Image:
-    """`name` is registry/repository:tag; `context` the folder with a Containerfile; `build_args` its arguments."""
+    """`name` is registry/repository:tag; `context` the folder with a Containerfile; `build_args` its arguments.
+
+    `go_packages` (import paths) are compiled by the go.mod in `context`/go, and lie beside the Containerfile while the image is built.
+    """
 
     name: str
     context: str
     build_args: Mapping[str, str] = field(default_factory=dict)
+    go_packages: Sequence[str] = ()
+    go_ldflags: str = ""
 
     def content(self) -> str:
         """SHA-256 over everything the build is made from: paths, execute bits, bytes and arguments."""
@@ -35,6 +41,8 @@ class Image:
                     digest.update(len(part).to_bytes(8, "big") + part)
         for key, value in sorted(self.build_args.items()):
             digest.update(f"{key}={value}\n".encode())
+        for package in self.go_packages:
+            digest.update(f"{package} {self.go_ldflags}\n".encode())
         return digest.hexdigest()
 
 
@@ -52,14 +60,30 @@ def engine_of(wanted: str) -> str:
 
 
 def publish(image: Image, content: str, engine: str, auth_file: str, verify: bool, extra: list[str], run: Callable[[list[str]], str]) -> None:
-    """Build and push one image."""
+    """Build and push one image. The folder that it is built from is left as it is."""
+    is_podman = os.path.basename(engine) == "podman"
+    # Podman asks the registry while it builds, too: a base may come from there.
+    access = [*(["--authfile", auth_file] if auth_file else []), f"--tls-verify={str(verify).lower()}"] if is_podman else []
+    config = ["--config", os.path.dirname(auth_file)] if auth_file and not is_podman else []
     arguments = [part for key, value in sorted(image.build_args.items()) for part in ("--build-arg", f"{key}={value}")]
-    containerfile = os.path.join(image.context, "Containerfile")
-    run([engine, "build", "--tag", image.name, "--label", f"{LABEL}={content}", "--file", containerfile, *extra, *arguments, image.context])
-    if os.path.basename(engine) == "podman":
-        run([engine, "push", *(["--authfile", auth_file] if auth_file else []), f"--tls-verify={str(verify).lower()}", image.name])
-    else:
-        run([engine, *(["--config", os.path.dirname(auth_file)] if auth_file else []), "push", image.name])
+    with tempfile.TemporaryDirectory() as work:
+        context = os.path.join(work, "context")
+        shutil.copytree(image.context, context, ignore=shutil.ignore_patterns("__pycache__"))
+        for package in image.go_packages:
+            _compile(package, image.go_ldflags, context, run)
+        containerfile = os.path.join(context, "Containerfile")
+        run([engine, *config, "build", "--tag", image.name, "--label", f"{LABEL}={content}", "--file", containerfile, *access, *extra, *arguments, context])
+    run([engine, *config, "push", *access, image.name])
+
+
+def _compile(package: str, ldflags: str, context: str, run: Callable[[list[str]], str]) -> None:
+    """A static program that is the same wherever it is compiled."""
+    go = shutil.which("go")
+    if not go:
+        raise BuildFailed(f"go is needed to compile {package} and is not installed here")
+    settings = ["env", "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off"]
+    flags = ["-trimpath", "-mod=readonly", "-buildvcs=false", f"-ldflags={ldflags}", "-o", context]
+    run([*settings, go, "build", "-C", os.path.join(context, "go"), *flags, package])
 
 
 def run_logged(argv: list[str]) -> str:
@@ -69,5 +93,5 @@ def run_logged(argv: list[str]) -> str:
     )
     if done.returncode:
         end = "\n".join(done.stdout.splitlines()[-30:])
-        raise BuildFailed(f"`{' '.join(argv[:2])}` for {argv[-1]} ended with exit code {done.returncode}:\n{end}")
+        raise BuildFailed(f"`{' '.join(argv)}` ended with exit code {done.returncode}:\n{end}")
     return done.stdout

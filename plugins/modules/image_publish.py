@@ -30,6 +30,17 @@ options:
         description: Build arguments. They end up in the image's history and are no place for secrets.
         type: dict
         default: {}
+      go_packages:
+        description:
+          - Import paths of Go programs, compiled by the C(go.mod) in the folder C(go) of O(images[].context) and put beside the C(Containerfile) for the build.
+          - Needs C(go) where the module runs, only when the image is built.
+        type: list
+        elements: str
+        default: []
+      go_ldflags:
+        description: Flags of the Go linker for these programs.
+        type: str
+        default: "-s -w"
   auth_file:
     description: Credentials of the registry, as C(podman login --authfile) writes them. For docker the file must be called C(config.json).
     type: path
@@ -92,6 +103,8 @@ def main() -> None:
                     "name": {"type": "str", "required": True},
                     "context": {"type": "path", "required": True},
                     "build_args": {"type": "dict", "default": {}},
+                    "go_packages": {"type": "list", "elements": "str", "default": []},
+                    "go_ldflags": {"type": "str", "default": "-s -w"},
                 },
             },
             "auth_file": {"type": "path", "default": ""},
@@ -109,7 +122,8 @@ def main() -> None:
     try:
         engine = publishing.engine_of(params["engine"])
         for wanted in params["images"]:
-            image = publishing.Image(wanted["name"], wanted["context"], {key: str(value) for key, value in wanted["build_args"].items()})
+            arguments = {key: str(value) for key, value in wanted["build_args"].items()}
+            image = publishing.Image(wanted["name"], wanted["context"], arguments, wanted["go_packages"], wanted["go_ldflags"])
             name, content = registry.ImageName.parse(image.name), image.content()
             there = registry.labels(name, registry.credentials_for(name.registry, auth), params["validate_certs"]) or {}
             if there.get(publishing.LABEL) == content:
@@ -131,6 +145,8 @@ def _problems(params: dict) -> tuple[list[str], dict]:
             problems.append(str(error))
         if not os.path.isfile(os.path.join(image["context"], "Containerfile")):
             problems.append(f"{image['context']} has no Containerfile")
+        if image["go_packages"] and not os.path.isfile(os.path.join(image["context"], "go", "go.mod")):
+            problems.append(f"{image['context']} has no go/go.mod to compile {', '.join(image['go_packages'])} by")
     if params["auth_file"]:
         try:
             with open(params["auth_file"], encoding="utf-8") as file:

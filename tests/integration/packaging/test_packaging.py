@@ -51,6 +51,15 @@ def test_the_archive_holds_what_users_need_and_nothing_else(archive: Path) -> No
     assert not [name for name in names if name.startswith("inventories/lab")]
 
 
+def test_galaxys_importer_takes_the_archive(archive: Path, tmp_path: Path) -> None:
+    """As galaxy.ansible.com would read it. Its linter and sanity tests are steps of `make test` of their own."""
+    settings = tmp_path / "importer.cfg"
+    settings.write_text("[galaxy-importer]\nCHECK_REQUIRED_TAGS = True\nRUN_ANSIBLE_DOC = True\nRUN_ANSIBLE_LINT = False\nRUN_FLAKE8 = False\nRUN_ANSIBLE_TEST = False\n")
+    output = run("python", "-m", "galaxy_importer.main", str(archive), cwd=tmp_path, env={**os.environ, "GALAXY_IMPORTER_CONFIG": str(settings)})
+    assert "Importer processing completed successfully" in output
+    assert [line for line in output.splitlines() if line.startswith(("WARNING", "ERROR"))] == []
+
+
 def test_the_installed_playbooks_run_by_their_full_names(installed: dict) -> None:
     inventory = installed["cwd"] / "collections/ansible_collections/slipway/mlops/inventories/example"
     output = run("ansible-playbook", "slipway.mlops.inventory", "-i", str(inventory), **installed)

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from slipway_lab import pins, programs
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -21,11 +22,22 @@ MODULES = {
 }
 
 
-@pytest.mark.parametrize("folder", sorted(MODULES))
-def test_the_go_modules_hold_the_pinned_versions(folder: str) -> None:
-    module, version = MODULES[folder]
-    assert re.search(rf"{re.escape(module)} v{re.escape(version)}\b", (ROOT / "lab" / "go" / folder / "go.mod").read_text())
-    assert f"{module} v{version} h1:" in (ROOT / "lab" / "go" / folder / "go.sum").read_text()
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_the_go_modules_hold_the_pinned_versions(name: str) -> None:
+    (module, version), folder = MODULES[name], ROOT / programs.PROGRAMS[name].source
+    assert re.search(rf"{re.escape(module)} v{re.escape(version)}\b", (folder / "go.mod").read_text())
+    assert f"{module} v{version} h1:" in (folder / "go.sum").read_text()
+
+
+def test_images_of_users_are_built_as_the_labs_are() -> None:
+    """playbooks/images.yml compiles the same packages with the same stamp."""
+    (play,) = yaml.safe_load((ROOT / "playbooks" / "images.yml").read_text())
+    variables = play["vars"]
+    assert variables["images_aistore_ldflags"] == f"-s -w {programs.PROGRAMS['aistore'].stamp}"
+    for name in ("aistore", "aisloader"):
+        folder = Path(programs.PROGRAMS[name].source).parent.name
+        packages = [package.replace("{{ images_aistore }}", variables["images_aistore"]) for package in variables["images_all"][folder]["go_packages"]]
+        assert packages == list(programs.PROGRAMS[name].packages.values())
 
 
 def test_kubernetes_and_etcd_belong_together() -> None:
@@ -36,7 +48,8 @@ def test_kubernetes_and_etcd_belong_together() -> None:
 
 
 def test_every_program_has_its_folder() -> None:
-    assert {p.name for p in (ROOT / "lab" / "go").iterdir()} == set(programs.PROGRAMS)
+    assert all((ROOT / program.source / "go.mod").is_file() for program in programs.PROGRAMS.values())
+    assert {p.name for p in (ROOT / "lab" / "go").iterdir()} <= set(programs.PROGRAMS)
 
 
 @pytest.mark.parametrize(("image", "package", "version"), [("mlflow", "mlflow", pins.IMAGES["mlflow"]), ("aim", "aim", pins.IMAGES["aim"])])

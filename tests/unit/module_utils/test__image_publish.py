@@ -55,8 +55,10 @@ def test_the_content_hash_follows_every_input(tmp_path: Path) -> None:
     hashes.append(publishing.Image("r:1/a:1", str(tmp_path)).content())
     (tmp_path / "requirements.txt").chmod(0o755)
     hashes.append(publishing.Image("r:1/a:1", str(tmp_path)).content())
-    assert len(set(hashes)) == 4
-    assert publishing.Image("other:1/b:2", str(tmp_path)).content() == hashes[-1]
+    hashes.append(publishing.Image("r:1/a:1", str(tmp_path), go_packages=["example.org/p"]).content())
+    hashes.append(publishing.Image("r:1/a:1", str(tmp_path), go_packages=["example.org/p"], go_ldflags="-s").content())
+    assert len(set(hashes)) == 6
+    assert publishing.Image("other:1/b:2", str(tmp_path)).content() == hashes[3]
 
 
 def test_podman_builds_with_the_label_and_pushes_with_the_auth_file(tmp_path: Path) -> None:
@@ -66,7 +68,21 @@ def test_podman_builds_with_the_label_and_pushes_with_the_auth_file(tmp_path: Pa
     build, push = called
     assert build[build.index("--label") + 1] == "org.slipway-mlops.content=c0ffee"
     assert [build[i + 1] for i, part in enumerate(build) if part == "--build-arg"] == ["A=1", "B=2"]
+    assert build[build.index("--authfile") + 1] == "/auth.json", "a base may come from the same registry"
     assert push == ["/usr/bin/podman", "push", "--authfile", "/auth.json", "--tls-verify=false", "r:1/a:1"]
+
+
+def test_go_programs_are_compiled_into_a_copy_of_the_folder(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(publishing.shutil, "which", lambda name: f"/usr/bin/{name}")
+    (tmp_path / "Containerfile").write_text("FROM x")
+    called: list[list[str]] = []
+    image = publishing.Image("r:1/a:1", str(tmp_path), go_packages=["example.org/cmd/p"], go_ldflags="-s -w")
+    publishing.publish(image, "c0ffee", "/usr/bin/docker", "/auth/config.json", True, [], lambda argv: called.append(argv) or "")
+    compiled, build, push = called
+    context = build[-1]
+    assert compiled[-3:] == ["-o", context, "example.org/cmd/p"] and f"{context}/go" in compiled and "-ldflags=-s -w" in compiled
+    assert context != str(tmp_path) and [path.name for path in tmp_path.iterdir()] == ["Containerfile"]
+    assert push == ["/usr/bin/docker", "--config", "/auth", "push", "r:1/a:1"]
 
 
 def test_a_failed_build_shows_the_end_of_its_output() -> None:
