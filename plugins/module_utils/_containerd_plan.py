@@ -104,9 +104,10 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any], handler: Ha
 
 
 def _runtimes(dump: Mapping[str, Any]) -> dict[str, Any]:
-    plugins = dump.get("plugins") or {}
-    cri: Mapping[str, Any] = next((plugins[name] for name in set(_CRI.values()) if name in plugins), {})
-    return dict((cri.get("containerd") or {}).get("runtimes") or {})
+    # containerd 2 still has a plugin of the old name, without runtimes.
+    parts = [(dump.get("plugins") or {}).get(name) or {} for name in _CRI.values()]
+    tables: list[dict[str, Any]] = [(part.get("containerd") or {}).get("runtimes") or {} for part in parts]
+    return next(filter(None, tables), {})
 
 
 def _without_handler(dump: Mapping[str, Any], name: str) -> dict[str, str]:

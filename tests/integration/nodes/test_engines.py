@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -41,6 +42,7 @@ def dump(version: str, files: dict[str, bytes], folder: Path) -> dict[str, objec
                 tar.addfile(entry, io.BytesIO(content))
         text = ssh(HOST, f"rm -rf {where} && tar -C / -xf - && containerd --config {where}/config.toml config dump; rm -rf {where}", packed.getvalue())
         return toml.parse(text).data
+    shutil.rmtree(folder, ignore_errors=True)
     program = built(f"containerd/{BUILT[version]}", PACKAGES[BUILT[version]], "containerd")
     for path, content in files.items():
         target = folder / path.removeprefix("/etc/containerd/")
@@ -57,8 +59,8 @@ def test_the_containerd_it_is_for_reads_it_and_nothing_else_changes(name: str, t
     version = ".".join(containerd.version.split(".")[:2])
     before = {path: content for path, content in containerd.files.items() if content is not None}
     after = {**before, **{edit.path: edit.after for edit in plan(containerd, handler).edits if edit.after is not None}}
-    old = dump(version, before, tmp_path / "before") if CONFIG in before else {}
-    new = dump(version, after, tmp_path / "after")
+    old = dump(version, before, tmp_path / "etc") if CONFIG in before else {}
+    new = dump(version, after, tmp_path / "etc")
     assert differences(old, {**new, "imports": []}, handler) == []
     text = str(new)
     assert ("'default_runtime_name': 'nvidia'" in text) == handler.is_default

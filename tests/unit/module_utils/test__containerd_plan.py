@@ -114,6 +114,11 @@ class TestDump:
         twice = {"runc": {"options": {}}, "nvidia": {"options": {"BinaryName": HANDLER.path, "binaryName": "/usr/bin/runc"}}}
         assert "would run" in differences(self.BEFORE, self.after(containerd={"runtimes": twice}), HANDLER)[0]
 
+    def test_the_runtimes_of_containerd_2_are_found_beside_its_plugin_of_the_old_name(self) -> None:
+        runtimes = {"runc": {"options": {}}, "nvidia": {"options": {"BinaryName": HANDLER.path}}}
+        new = {"io.containerd.cri.v1.runtime": {"containerd": {"runtimes": runtimes}}, "io.containerd.grpc.v1.cri": {"stream_server_port": "0"}}
+        assert differences({}, {"plugins": new}, HANDLER) == differences({}, {"plugins": dict(reversed(new.items()))}, HANDLER) == []
+
     def test_runc_must_not_get_lost(self) -> None:
         only = {"nvidia": {"options": {"BinaryName": HANDLER.path}}}
         assert any("runc would be gone" in problem for problem in differences(self.BEFORE, self.after(containerd={"runtimes": only}), HANDLER))
