@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ._model import Clock, Cluster, ClusterError, Conflict, NotFound, Object, Progress, Ref, Refused
+from . import _lease as lease
+from ._model import Clock, Cluster, ClusterError, Object, Progress, Ref, Refused
 
 LEASE = Ref("coordination.k8s.io/v1", "Lease", "kube-system", "slipway-node-turn")
 FAILED_RUN, FAILED_NODE = "slipway.mlops/failed-run", "slipway.mlops/failed-node"
-DURATION = 40  # seconds without a renewal after which a turn is over; a controller that died blocks no longer than this
-_RENEW = 10.0
 _POLL = 2.0
 # A restarted kubelet may report pods as unready a moment after it said nothing of them; they count as back when they stay back this long.
 _STEADY = 5.0
@@ -63,19 +61,14 @@ def others_out(nodes: list[Object], name: str) -> list[str]:
 @contextlib.contextmanager
 def taken(cluster: Cluster, clock: Clock, turn: Turn, seconds: float, progress: Progress) -> Iterator[None]:
     """Hold the Lease while the body runs. A Refused or any other failure of the body is noted in it for the rest of the run."""
-    _take(cluster, clock, turn, seconds, progress)
-    ended = threading.Event()
-    renewal = threading.Thread(target=_renew, args=(cluster, turn, ended), daemon=True)
-    renewal.start()
-    failed = True
+    note = {FAILED_RUN: turn.run, FAILED_NODE: turn.node}
+    claim = lease.Claim(LEASE, turn.holder, _MANAGER, lambda found: _stop_if_failed(found, turn), note)
     try:
-        yield
-        failed = False
-    finally:
-        ended.set()
-        renewal.join()
-        with contextlib.suppress(ClusterError):  # it ends by itself then
-            _release(cluster, turn, failed)
+        with lease.held(cluster, clock, claim, seconds, lambda holder: progress(f"{turn.node} waits for its turn; {holder.rpartition('/')[2]} has it")):
+            yield
+    except lease.Busy as busy:
+        told = f"{turn.node} did not get its turn within {seconds:.0f} seconds: {busy.holder} holds Lease {LEASE.namespace}/{LEASE.name}."
+        raise Refused([told]) from busy
 
 
 def pods_ready(cluster: Cluster, node: str) -> dict[str, str]:
@@ -133,83 +126,10 @@ def _missing(cluster: Cluster, node: str, expected: Mapping[str, str], restarted
     return (f"pods that were Ready before are not: {_some(sorted(waiting))}" if waiting else ""), False
 
 
-def _take(cluster: Cluster, clock: Clock, turn: Turn, seconds: float, progress: Progress) -> None:
-    end, seen, since, told = clock.now() + seconds, "", clock.now(), ""
-    while True:
-        lease = cluster.get(LEASE)
-        try:
-            if lease is None:
-                cluster.create(_lease(turn), _MANAGER)
-                return
-            _stop_if_failed(lease, turn)
-            holder = lease["spec"].get("holderIdentity") or ""
-            if lease["metadata"]["resourceVersion"] != seen:
-                seen, since = lease["metadata"]["resourceVersion"], clock.now()
-            stale = clock.now() - since > (lease["spec"].get("leaseDurationSeconds") or DURATION)
-            if holder in ("", turn.holder) or stale:
-                _write(cluster, lease, turn.holder, {})
-                return
-        except Conflict:  # somebody was faster
-            continue
-        if holder != told:
-            told = holder
-            progress(f"{turn.node} waits for its turn; {holder.rpartition('/')[2]} has it")
-        if clock.now() >= end:
-            raise Refused([f"{turn.node} did not get its turn within {seconds:.0f} seconds: {holder} holds Lease {LEASE.namespace}/{LEASE.name}."])
-        clock.sleep(_POLL)
-
-
-def _stop_if_failed(lease: Object, turn: Turn) -> None:
-    notes = lease["metadata"].get("annotations") or {}
+def _stop_if_failed(found: Object, turn: Turn) -> None:
+    notes = found["metadata"].get("annotations") or {}
     if notes.get(FAILED_RUN) == turn.run and notes.get(FAILED_NODE) != turn.node:
         raise Refused([f"node {notes.get(FAILED_NODE)} failed earlier in this run, so {turn.node} is left as it is. Mend that first, then run again."])
-
-
-def _renew(cluster: Cluster, turn: Turn, ended: threading.Event) -> None:
-    while not ended.wait(_RENEW):
-        with contextlib.suppress(ClusterError):
-            cluster.patch(
-                LEASE,
-                [{"op": "test", "path": "/spec/holderIdentity", "value": turn.holder}, {"op": "replace", "path": "/spec/renewTime", "value": _now()}],
-                _MANAGER,
-            )
-
-
-def _release(cluster: Cluster, turn: Turn, failed: bool) -> None:
-    lease = cluster.get(LEASE)
-    if lease is None or lease["spec"].get("holderIdentity") != turn.holder:
-        return
-    with contextlib.suppress(Conflict, NotFound):
-        _write(cluster, lease, "", {FAILED_RUN: turn.run, FAILED_NODE: turn.node} if failed else {})
-
-
-def _write(cluster: Cluster, lease: Object, holder: str, notes: dict[str, str]) -> None:
-    cluster.patch(
-        LEASE,
-        [
-            {"op": "replace", "path": "/metadata/resourceVersion", "value": lease["metadata"]["resourceVersion"]},
-            {"op": "add", "path": "/metadata/annotations", "value": notes},
-            {"op": "add", "path": "/spec", "value": _spec(holder)},
-        ],
-        _MANAGER,
-    )
-
-
-def _lease(turn: Turn) -> Object:
-    return {
-        "apiVersion": LEASE.api_version,
-        "kind": LEASE.kind,
-        "metadata": {"name": LEASE.name, "namespace": LEASE.namespace, "labels": {"app.kubernetes.io/part-of": "slipway"}},
-        "spec": _spec(turn.holder),
-    }
-
-
-def _spec(holder: str) -> Object:
-    return {"holderIdentity": holder, "leaseDurationSeconds": DURATION, "renewTime": _now()}
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _seconds(time: str | None) -> float:

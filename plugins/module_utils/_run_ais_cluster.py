@@ -5,10 +5,14 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import uuid
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from . import _ais_config as configuration
+from . import _lease as lease
 from ._ais_api import Ais, AisError
 from ._ais_layout import PROXY, TARGET, Daemon, Wanted, daemons, layout, live_problems, problems
 from ._ais_observe import Look, look
@@ -185,18 +189,35 @@ class _Present:
         if differences:
             self._set_config(proxy, differences)
         self._each_bucket(proxy, act=True)
-        restarts = outdated(found.stateful_sets, found.pods, found.state.primary)
-        # One that a killed run left out of service goes first: the others wait until it is back.
-        restarts.sort(key=lambda restart: not found.map_flags(restart.daemon) & MAP_MAINTENANCE if restart.daemon.role == TARGET else 2)
-        self._each_maintenance(found, roller, {restart.daemon.pod for restart in restarts})
-        self._did["restarts"] += [restart.facts() for restart in restarts]
-        roller.restart(restarts)
+        if outdated(found.stateful_sets, found.pods, found.state.primary) or self._misplaced(found):
+            self._in_turn(lambda: self._roll(self._look(), roller))
         if whole and not any(self._did.values()):
             return found
         # A rebalance begins a moment after the map changed: only two quiet looks in a row are quiet.
         self._watch("the cluster comes to rest", _restless, rebalance_patience)
         self._call.clock.sleep(2 * PERIOD)
         return self._watch("the cluster is at rest", _restless, rebalance_patience)
+
+    def _in_turn(self, work: Callable[[], None]) -> None:
+        """Holds the cluster's Lease meanwhile: of two runs at once, one restarts daemons."""
+        ref = Ref("coordination.k8s.io/v1", "Lease", self._wanted.namespace, f"{self._wanted.name}-ais-restarts")
+        claim = lease.Claim(ref, f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}", "slipway:ais-cluster")
+        patience = float(self._call.params["wait_timeout"])
+        try:
+            with lease.held(self._call.cluster, self._call.clock, claim, patience, lambda other: self._call.progress(f"{other} restarts daemons: waits")):
+                work()
+        except lease.Busy as busy:
+            raise Refused(
+                [f"{busy.holder} restarts daemons of this AIStore cluster (it holds Lease {ref.namespace}/{ref.name}). Run again when that is over."]
+            ) from busy
+
+    def _roll(self, found: Look, roller: Roller) -> None:
+        restarts = outdated(found.stateful_sets, found.pods, found.state.primary)
+        # One that a killed run left out of service goes first: the others wait until it is back.
+        restarts.sort(key=lambda restart: not found.map_flags(restart.daemon) & MAP_MAINTENANCE if restart.daemon.role == TARGET else 2)
+        self._each_maintenance(found, roller, {restart.daemon.pod for restart in restarts})
+        self._did["restarts"] += [restart.facts() for restart in restarts]
+        roller.restart(restarts)
 
     def _formed(self, found: Look, patience: float) -> Look:
         """Waits for one cluster of all daemons. A pod that is down and could not come up by itself, or not soon, is replaced first."""
@@ -320,12 +341,16 @@ class _Present:
 
     # -- maintenance
 
+    def _misplaced(self, found: Look) -> list[tuple[Daemon, bool]]:
+        """Targets that are out of service and should not be (True), or are in service and should not be (False)."""
+        out = {daemon: bool(found.map_flags(daemon) & MAP_MAINTENANCE) for daemon in found.answering(TARGET)}
+        return [(daemon, is_out) for daemon, is_out in out.items() if is_out != (daemon.node in self._maintenance)]
+
     def _each_maintenance(self, found: Look, roller: Roller | None, leaving: Collection[str] = ()) -> None:
         """Targets that are named go out of service, with their objects moved away first; all others are in service. One that a killed run left out of
-        service, and that has to restart, is taken back by its restart."""
-        for daemon in found.answering(TARGET):
-            is_out = bool(found.map_flags(daemon) & MAP_MAINTENANCE)
-            if is_out == (daemon.node in self._maintenance) or (is_out and daemon.pod in leaving):
+        service, and that has to restart (`leaving`), is taken back by its restart."""
+        for daemon, is_out in self._misplaced(found):
+            if is_out and daemon.pod in leaving:
                 continue
             self._did["maintenance"].append({"daemon": daemon.pod, "node": daemon.node, "action": "ended" if is_out else "started"})
             self._before[daemon.pod], self._after[daemon.pod] = {"maintenance": is_out}, {"maintenance": not is_out}

@@ -8,6 +8,7 @@ import datetime
 from typing import Any
 
 import pytest
+from ansible_collections.slipway.mlops.plugins.module_utils import _lease as lease
 from ansible_collections.slipway.mlops.plugins.module_utils import _node_turn as node_turn
 from ansible_collections.slipway.mlops.plugins.module_utils import _run_node_change as run_node_change
 from ansible_collections.slipway.mlops.plugins.module_utils._model import ClusterError, Listing, Refused
@@ -232,14 +233,14 @@ def test_a_turn_that_another_run_holds_is_waited_for() -> None:
 
 def test_a_turn_whose_holder_died_ends_by_itself() -> None:
     cluster = Nodes("w1")
-    cluster.create({**node_turn._lease(Turn("dead", "w9"))}, "x")
+    cluster.create(lease._lease(lease.Claim(LEASE, "dead/w9", "x")), "x")
     with node_turn.taken(cluster, cluster.clock, Turn("run-1", "w1"), 100, lambda _line: None):
-        assert cluster.clock.now() > node_turn.DURATION
+        assert cluster.clock.now() > lease.DURATION
 
 
 def test_a_turn_that_does_not_come_is_refused_with_the_holder() -> None:
     cluster = Nodes("w1")
-    cluster.create({**node_turn._lease(Turn("alive", "w9"))}, "x")
+    cluster.create(lease._lease(lease.Claim(LEASE, "alive/w9", "x")), "x")
     for second in range(0, 60, 5):  # it renews
         cluster.clock.at(second, lambda second=second: cluster.put({**cluster.lease(), "spec": {**cluster.lease()["spec"], "renewTime": str(second)}}))
     with (

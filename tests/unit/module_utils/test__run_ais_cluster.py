@@ -38,6 +38,7 @@ class FakeAis(FakeCluster):
 
     def __init__(self) -> None:
         super().__init__(FakeClock())
+        self.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ais"}})
         self.daemons: list[Daemon] = daemons(wanted(options()))
         self.flags = {daemon.pod: 0 for daemon in self.daemons}  # in the cluster map
         self.states = {daemon.pod: 6 for daemon in self.daemons}
@@ -206,6 +207,21 @@ def test_daemons_restart_one_at_a_time_targets_first_the_primary_last() -> None:
     assert result["restarts"][0] == {"daemon": "ais-ais-target-w1-0", "node": "w1", "role": "target", "reason": "image aisnode:5.0 -> aisnode:5.1"}
     assert result["ready"] is True
     assert run(cluster)["changed"] is False
+
+
+def test_of_two_runs_at_once_one_restarts_daemons() -> None:
+    cluster = FakeAis()
+    cluster.new_template("aisnode:5.1", only="proxy-w1")
+    ref = Ref("coordination.k8s.io/v1", "Lease", "ais", "ais-ais-restarts")
+    lease = {"apiVersion": ref.api_version, "kind": ref.kind, "metadata": {"name": ref.name, "namespace": ref.namespace}}
+    cluster.put({**lease, "spec": {"holderIdentity": "other-1", "leaseDurationSeconds": 40}})
+    with pytest.raises(Refused) as refused:
+        run(cluster, wait_timeout=20)
+    assert "other-1 restarts daemons of this AIStore cluster (it holds Lease ais/ais-ais-restarts)" in refused.value.problems[0]
+    assert cluster.told == []
+    # One that died does not renew it.
+    assert len(run(cluster, wait_timeout=60)["restarts"]) == 1
+    assert cluster.objects[ref]["spec"]["holderIdentity"] == ""
 
 
 def test_without_moving_data_restarts_do_not_wait_for_a_rebalance() -> None:
