@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What can be said against a manifest without a server. Each problem is a sentence with the path in the document; never a Secret's value.
 
-Rules: Kubernetes "Object Names and IDs", resource.Quantity of apimachinery, etcd's limit of 1.5 MiB a request; names and labels in `_syntax`.
+Rules: Kubernetes "Object Names and IDs", the validation of ports and resources in its API, etcd's limit of 1.5 MiB a request; names and labels in `_syntax`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from ._model import Object
 ONCE_KINDS = {("batch/v1", "Job")}
 LARGEST = 1_500_000  # bytes of JSON; etcd refuses more than 1.5 MiB with all that the server adds
 
-_QUANTITY = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?")
 _DATA_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _QUANTITIES = ("requests", "limits", "capacity", "hard", "overhead")
 
@@ -37,7 +36,7 @@ def problems_of(document: Any) -> list[str]:
         missing += [] if isinstance(metadata, dict) else ["metadata"]
         return [f"{name} is missing or has the wrong type." for name in missing]
     problems = list(_name(document, metadata)) + list(_kind(document)) + list(_policy(document, metadata))
-    problems += _walk(document, "")
+    problems += _walk(document, "", is_built_in=(document["apiVersion"], document["kind"]) in BUILT_IN)
     problems += _data(document)
     try:
         size = len(json.dumps(document))
@@ -89,11 +88,11 @@ def _policy(document: Object, metadata: Object) -> Iterator[str]:
         yield f'metadata.annotations["slipway.mlops/apply"]: once is for Jobs, not for a {document["kind"]}.'
 
 
-def _walk(value: Any, path: str) -> Iterator[str]:
-    """Labels, annotations, selectors and quantities wherever they stand (pod templates, claim templates)."""
+def _walk(value: Any, path: str, is_built_in: bool) -> Iterator[str]:
+    """Labels, annotations, selectors, quantities and ports wherever they stand (pod templates, claim templates)."""
     if isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _walk(item, f"{path}[{index}]")
+            yield from _walk(item, f"{path}[{index}]", is_built_in)
     if not isinstance(value, dict):
         return
     for key, item in value.items():
@@ -106,10 +105,14 @@ def _walk(value: Any, path: str) -> Iterator[str]:
             yield from _labels(item, here, values=True)
         elif key in _QUANTITIES and isinstance(item, dict) and path.endswith(("resources", "spec")):
             yield from (problem for name, amount in item.items() for problem in _quantity(amount, f"{here}.{name}"))
+            if key == "requests" and isinstance(value.get("limits"), dict):
+                yield from _over(item, value["limits"], path)
         elif key == "sizeLimit" and "emptyDir" in path:
             yield from _quantity(item, here)
+        elif key == "ports" and isinstance(item, list) and is_built_in:
+            yield from _ports(item, here)
         elif isinstance(item, (dict, list)) and key not in ("data", "stringData", "binaryData"):
-            yield from _walk(item, here)
+            yield from _walk(item, here, is_built_in)
 
 
 def _labels(items: Any, path: str, values: bool) -> Iterator[str]:
@@ -128,10 +131,35 @@ def _labels(items: Any, path: str, values: bool) -> Iterator[str]:
 
 
 def _quantity(value: Any, path: str) -> Iterator[str]:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return
-    if not isinstance(value, str) or not _QUANTITY.fullmatch(value):
+    if _syntax.quantity(value) is None:
         yield f"{path}: {json.dumps(value, default=str)} is not a quantity{_meant(value)}."
+
+
+def _over(requests: Object, limits: Object, path: str) -> Iterator[str]:
+    for name, amount in requests.items():
+        wanted, most = _syntax.quantity(amount), _syntax.quantity(limits.get(name))
+        if wanted is not None and most is not None and wanted > most:
+            yield f"{path}: requests.{name} {amount} is over limits.{name} {limits[name]}."
+
+
+def _ports(ports: list[Any], path: str) -> Iterator[str]:
+    """Ports of a Service or a container. Names (`targetPort: http`) are the server's to judge."""
+    seen: dict[tuple[Any, Any], int] = {}
+    for index, item in enumerate(ports):
+        if not isinstance(item, dict):
+            continue
+        for name in ("port", "containerPort", "nodePort", "hostPort"):
+            number = item.get(name)
+            if number is None or (name == "port" and isinstance(number, str)):  # a NetworkPolicy's port may be a name
+                continue
+            if isinstance(number, bool) or not isinstance(number, int):
+                yield f"{path}[{index}].{name} is {_syntax.kind(number)}, not a number."
+            elif not (name == "nodePort" and number == 0) and not 1 <= number <= 65535:
+                yield f"{path}[{index}].{name} {number} is outside 1 to 65535."
+        if path == "spec.ports" and isinstance(item.get("port"), int):  # a Service's; a NetworkPolicy may repeat itself
+            known = seen.setdefault((item["port"], item.get("protocol", "TCP")), index)
+            if known != index:
+                yield f"{path}[{index}] repeats port {item['port']}/{item.get('protocol', 'TCP')} of {path}[{known}]."
 
 
 def _meant(value: Any) -> str:

@@ -9,11 +9,10 @@ fieldsV1 (structured-merge-diff): "f:name" a field, "k:{...}" the element of a l
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
+from . import _syntax
 from ._manifest import Declared
 from ._model import Object
 
@@ -24,8 +23,6 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 Fields = Mapping[str, Any]
 
-_QUANTITY = re.compile(r"([+-]?\d*\.?\d+)(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]?)")
-_UNITS = {"": 0, "n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 
 
 def owned(live: Object | None, manager: str) -> Fields:
@@ -189,19 +186,8 @@ def _same(declared: Any, live: Any) -> bool:
         return len(declared) == len(live) and all(_same(one, other) for one, other in zip(declared, live))
     if isinstance(declared, bool) or isinstance(live, bool):
         return declared is live
-    amount = _amount(declared)
-    return bool(declared == live or (amount is not None and amount == _amount(live)))
-
-
-def _amount(value: Any) -> Decimal | None:
-    """A quantity as a number: 1000m and 1, 1Gi and 1024Mi are the same."""
-    if isinstance(value, (int, float)):
-        return Decimal(str(value))
-    parts = _QUANTITY.fullmatch(value) if isinstance(value, str) and len(value) < 40 else None
-    if parts is None:
-        return None
-    number, unit = Decimal(parts[1]), parts[2]
-    return number * 1024 ** "KMGTPE".index(unit[0]) * 1024 if unit.endswith("i") else number.scaleb(_UNITS[unit])
+    amount = _syntax.quantity(declared)
+    return bool(declared == live or (amount is not None and amount == _syntax.quantity(live)))
 
 
 def _is_zero(value: Any) -> bool:

@@ -8,9 +8,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from . import _syntax
+
 _NAME = re.compile(r"^[a-z_][a-z0-9_]{0,62}$")
 _PARAMETER = re.compile(r"^[a-z_][a-z0-9_.]*$")
-_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _MIB = 2**20
 # Set by the role, or names of files that must stay where they are.
 _RESERVED = ("listen_addresses", "port", "unix_socket_directories", "data_directory", "hba_file", "ident_file", "config_file")
@@ -96,9 +97,9 @@ def configuration(settings: Settings) -> str:
 
 
 def quantity(text: str) -> int | None:
-    """Bytes of a Kubernetes quantity, None for what is none."""
-    match = re.match(r"^([0-9]+(?:\.[0-9]+)?)(k|M|G|T|Ki|Mi|Gi|Ti|)$", text.strip())
-    return int(float(match.group(1)) * _UNITS[match.group(2)]) if match else None
+    """Bytes of a Kubernetes quantity, None for what is none or below 0."""
+    number = _syntax.quantity(text.strip())
+    return int(number) if number is not None and number >= 0 else None
 
 
 def _text(value: object) -> str:

@@ -1,8 +1,8 @@
 # Copyright: The slipway authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What Kubernetes accepts as a name, label, annotation or taint, and what is wrong with a text that it does not.
+"""What Kubernetes accepts as a name, label, annotation, taint or quantity, and what is wrong with a text that it does not.
 
-Each function returns None for a good value and otherwise the end of a sentence about it ("has a space"). The rules are those of
+Unless it says otherwise a function returns None for a good value and otherwise the end of a sentence about it ("has a space"). The rules are those of
 apimachinery's validation package; https://kubernetes.io/docs/concepts/overview/working-with-objects/labels says the same in words.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -18,6 +19,9 @@ ANNOTATIONS_SIZE = 256 * 1024  # bytes, keys and values of one object together
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _DNS_LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+# resource.Quantity of apimachinery
+_QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]?|[eE][+-]?\d{1,2})")
+_POWERS = {"": 0, "n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}  # of ten
 _DNS_SUBDOMAIN = re.compile(rf"{_DNS_LABEL}(\.{_DNS_LABEL})*")
 
 
@@ -114,3 +118,16 @@ def _name(text: str, where: str) -> str | None:
         return "has no name after the slash"
     problem = "has a space" if " " in text else "may hold only letters, digits, '-', '_' and '.', and must begin and end with a letter or digit"
     return f"has {where}{problem}" if where else problem
+
+
+def quantity(value: Any) -> Decimal | None:
+    """A quantity such as 500m, 1.5Gi or 2e3 as a number, None for what is none. 1000m and 1 are the same, as are 1Gi and 1024Mi."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return Decimal(str(value))
+    parts = _QUANTITY.fullmatch(value) if isinstance(value, str) and len(value) < 40 else None
+    if parts is None:
+        return None
+    number, unit = Decimal(parts[1]), parts[2]
+    if unit.endswith("i"):
+        return number * Decimal(1024) ** ("KMGTPE".index(unit[0]) + 1)
+    return number.scaleb(_POWERS[unit] if unit in _POWERS else int(unit[1:]))

@@ -20,6 +20,18 @@ def pod(**container):
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}
 
 
+def service(*ports):
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": list(ports)}}
+
+
+def test_ports_that_are_allowed_are_not_refused():
+    several = service({"name": "a", "port": 53, "protocol": "UDP"}, {"name": "b", "port": 53, "targetPort": "dns", "nodePort": 0})
+    policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "n"}}
+    policy["spec"] = {"podSelector": {}, "ingress": [{"ports": [{"port": "http"}, {"port": 53}, {"port": 53}]}]}
+    own = {"apiVersion": "example.org/v1", "kind": "Thing", "metadata": {"name": "t"}, "spec": {"ports": [{"port": "0"}, {"containerPort": "x"}]}}
+    assert len(read([several, policy, own], "team")) == 3
+
+
 def problems(manifests, **keywords):
     with pytest.raises(Refused) as refused:
         read(manifests, "team", **keywords)
@@ -55,6 +67,12 @@ ONE = [
     ([{**config(), "kind": "Secret", "data": {"k": "canary!"}}], "manifests[0]: data.k is not base64; plain text goes into stringData."),
     ([pod(resources={"limits": {"memory": "1Gb"}})], 'manifests[0]: spec.containers[0].resources.limits.memory: "1Gb" is not a quantity (did you mean "1G"?).'),
     ([pod(resources={"requests": {"cpu": " 1"}})], 'manifests[0]: spec.containers[0].resources.requests.cpu: " 1" is not a quantity (did you mean "1"?).'),
+    ([pod(resources={"requests": {"cpu": "4"}, "limits": {"cpu": 2}})], "manifests[0]: spec.containers[0].resources: requests.cpu 4 is over limits.cpu 2."),
+    ([pod(resources={"requests": {"memory": "1e3Mi"}})], 'manifests[0]: spec.containers[0].resources.requests.memory: "1e3Mi" is not a quantity.'),
+    ([pod(ports=[{"containerPort": 70000}])], "manifests[0]: spec.containers[0].ports[0].containerPort 70000 is outside 1 to 65535."),
+    ([service({"port": 0})], "manifests[0]: spec.ports[0].port 0 is outside 1 to 65535."),
+    ([service({"port": 80, "nodePort": "51080-51070"})], "manifests[0]: spec.ports[0].nodePort is text, not a number."),
+    ([service({"name": "a", "port": 80}, {"name": "b", "port": 80})], "manifests[0]: spec.ports[1] repeats port 80/TCP of spec.ports[0]."),
     ([config(annotations={"slipway.mlops/apply": "onec"})], 'manifests[0]: metadata.annotations["slipway.mlops/apply"] is "onec"; it can be set, '
      "create_only or once."),
     ([config(annotations={"slipway.mlops/apply": "once"})], 'manifests[0]: metadata.annotations["slipway.mlops/apply"]: once is for Jobs, not for '
