@@ -104,4 +104,4 @@ def _type_errors(inventory: _inventory.Inventory, specs: dict[str, dict[str, Any
             }
             for message in ArgumentSpecValidator(spec).validate(given).error_messages if given else ():
                 found.setdefault(message, []).append(host)
-    return [f"{message} ({_inventory._where(hosts, inventory)})" for message, hosts in found.items()]
+    return [f"{message} ({_inventory.where(hosts, inventory)})" for message, hosts in found.items()]

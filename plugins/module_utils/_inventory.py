@@ -71,11 +71,11 @@ def _variable_names(inventory: Inventory, variables: Mapping[str, Iterable[str]]
     for name, hosts in sorted(seen.items()):
         role = max((role for role in variables if name.startswith(role + "_")), key=len, default="")
         near = difflib.get_close_matches(name, known, n=1, cutoff=LIKE_IN_PREFIX if role else LIKE_ANYWHERE)
-        where = _where(hosts, inventory)
+        place = where(hosts, inventory)
         if near:
-            findings.problems.append(f"variable `{name}` ({where}): no role reads it; did you mean `{near[0]}`?")
+            findings.problems.append(f"variable `{name}` ({place}): no role reads it; did you mean `{near[0]}`?")
         elif role:
-            findings.warnings.append(f"variable `{name}` ({where}): begins like a variable of `{role}`, but nothing in slipway.mlops reads it")
+            findings.warnings.append(f"variable `{name}` ({place}): begins like a variable of `{role}`, but nothing in slipway.mlops reads it")
 
 
 def _addresses(inventory: Inventory, findings: Findings) -> None:
@@ -171,13 +171,18 @@ def _ranges(inventory: Inventory, findings: Findings) -> None:
                 ranges[name] = netaddr.IPNetwork(str(text))
             except (netaddr.AddrFormatError, ValueError):
                 findings.problems.append(f"`{name}: {text}` is not an address range such as 10.244.0.0/16")
+                continue
+            if ranges[name].ip != ranges[name].network:
+                findings.problems.append(f"`{name}: {text}` has host bits set; the network is {ranges[name].cidr}")
     names = sorted(ranges)
+    if len({found.version for found in ranges.values()}) > 1:
+        findings.problems.append("IPv4 and IPv6 are mixed: " + ", ".join(f"`{name}` is {ranges[name]}" for name in names))
     for first, second in ((a, b) for i, a in enumerate(names) for b in names[i + 1 :]):
         if ranges[first] in ranges[second] or ranges[second] in ranges[first]:
             findings.problems.append(f"`{first}` {ranges[first]} and `{second}` {ranges[second]} overlap")
 
 
-def _where(hosts: list[str], inventory: Inventory) -> str:
+def where(hosts: list[str], inventory: Inventory) -> str:
     if len(hosts) == len(inventory.hosts):
         return "all hosts"
     return "host " + hosts[0] if len(hosts) == 1 else f"{hosts[0]} and {len(hosts) - 1} more"

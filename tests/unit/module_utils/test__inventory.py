@@ -84,6 +84,11 @@ WRONG = {
         "host w1: mount path /ais/disk0/x lies inside mount path /ais/disk0",
     ),
     "range": (lambda s: _set(s, "cp1", slipway_pod_cidr="10.244/99"), "`slipway_pod_cidr: 10.244/99` is not an address range such as 10.244.0.0/16"),
+    "host bits": (lambda s: _set(s, "cp1", slipway_pod_cidr="10.0.0.1/8"), "`slipway_pod_cidr: 10.0.0.1/8` has host bits set; the network is 10.0.0.0/8"),
+    "mixed families": (
+        lambda s: _set(s, "cp1", slipway_service_cidr="fd00::/108"),
+        "IPv4 and IPv6 are mixed: `slipway_pod_cidr` is 10.244.0.0/16, `slipway_service_cidr` is fd00::/108",
+    ),
     "ranges overlap": (
         lambda s: _set(s, "cp1", slipway_service_cidr="10.244.3.0/24"),
         "`slipway_pod_cidr` 10.244.0.0/16 and `slipway_service_cidr` 10.244.3.0/24 overlap",
