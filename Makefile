@@ -88,7 +88,7 @@ test: venv ## everything: lint, types, unit, sanity, lab, Molecule, integration
 test-long: venv ## boots, upgrades, load, chaos on the lab
 	lab/lab up
 	FUZZ_EXAMPLES=5000 pytest tests/fuzz -q -n 2
-	pytest tests/integration -m long
+	pytest tests/integration -m long; result=$$?; cp .ci-artifacts/long-tests.json docs/ && python docs/generate.py; exit $$result
 
 bench: venv ## side by side with kubernetes.core, kubectl, helm, ansible.posix (bench/results/)
 	lab/lab up

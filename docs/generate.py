@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -76,7 +77,7 @@ def option_rows(name: str, spec: dict[str, Any], default: Any, depth: int = 0) -
 def main_page() -> str:
     path = ROOT / "README.md"
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    tables = {"roles": role_table(), "modules": module_table()}
+    tables = {"roles": role_table(), "modules": module_table(), "measured": measured_table(), "long tests": long_table()}
     for name, table in tables.items():
         pattern = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- end {name} -->)", re.DOTALL)
         text = pattern.sub(lambda match, table=table: match[1] + table + match[2], text)
@@ -95,6 +96,31 @@ def module_table() -> str:
         if match:
             rows.append(f"| `{path.stem}` | {cell(sentence(yaml.safe_load(match[1])['short_description']))} |\n")
     return "| module | what it does |\n|---|---|\n" + "".join(rows)
+
+
+def measured_table() -> str:
+    """Every ratio that was asked for, as bench/ measured it, also those that fall short."""
+    lines = ["| measured side by side | times better | asked for | | when, by |", "|---|---|---|---|---|"]
+    for path in sorted(ROOT.glob("bench/results/*.json")):
+        bench = json.loads(path.read_text(encoding="utf-8"))
+        for ratio in bench["ratios"]:
+            if ratio["wanted"] is not None:
+                verdict = "holds" if ratio["holds"] else "**falls short**"
+                figures = f"{ratio['measured']:.1f} | {ratio['wanted']:g} | {verdict}"
+                lines.append(f"| {cell(ratio['name'])} | {figures} | {bench['date'][:10]}, `{cell(bench['command'])}` |")
+    return "\n".join(lines) + "\n"
+
+
+def long_table() -> str:
+    """What `make test-long` came to when it last ran, by area."""
+    areas: dict[str, list[dict[str, Any]]] = {}
+    for name, result in json.loads((ROOT / "docs/long-tests.json").read_text(encoding="utf-8")).items():
+        areas.setdefault(name.split("/")[2], []).append(result)
+    lines = ["| area | passed | failed | skipped | minutes | last run |", "|---|---|---|---|---|---|"]
+    for area, results in sorted(areas.items()):
+        counts = " | ".join(str(sum(result["outcome"] == outcome for result in results)) for outcome in ("passed", "failed", "skipped"))
+        lines.append(f"| {area} | {counts} | {sum(result['seconds'] for result in results) / 60:.0f} | {max(result['date'] for result in results)} |")
+    return "\n".join(lines) + "\n"
 
 
 def paragraphs(text: Any) -> list[str]:

@@ -54,7 +54,8 @@ def test_the_archive_holds_what_users_need_and_nothing_else(archive: Path) -> No
 def test_galaxys_importer_takes_the_archive(archive: Path, tmp_path: Path) -> None:
     """As galaxy.ansible.com would read it. Its linter and sanity tests are steps of `make test` of their own."""
     settings = tmp_path / "importer.cfg"
-    settings.write_text("[galaxy-importer]\nCHECK_REQUIRED_TAGS = True\nRUN_ANSIBLE_DOC = True\nRUN_ANSIBLE_LINT = False\nRUN_FLAKE8 = False\nRUN_ANSIBLE_TEST = False\n")
+    choices = {"CHECK_REQUIRED_TAGS": True, "RUN_ANSIBLE_DOC": True, "RUN_ANSIBLE_LINT": False, "RUN_FLAKE8": False, "RUN_ANSIBLE_TEST": False}
+    settings.write_text("\n".join(["[galaxy-importer]", *(f"{name} = {value}" for name, value in choices.items())]))
     output = run("python", "-m", "galaxy_importer.main", str(archive), cwd=tmp_path, env={**os.environ, "GALAXY_IMPORTER_CONFIG": str(settings)})
     assert "Importer processing completed successfully" in output
     assert [line for line in output.splitlines() if line.startswith(("WARNING", "ERROR"))] == []
