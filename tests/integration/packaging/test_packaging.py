@@ -8,6 +8,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def test_galaxys_importer_takes_the_archive(archive: Path, tmp_path: Path) -> No
     settings = tmp_path / "importer.cfg"
     choices = {"CHECK_REQUIRED_TAGS": True, "RUN_ANSIBLE_DOC": True, "RUN_ANSIBLE_LINT": False, "RUN_FLAKE8": False, "RUN_ANSIBLE_TEST": False}
     settings.write_text("\n".join(["[galaxy-importer]", *(f"{name} = {value}" for name, value in choices.items())]))
-    output = run("python", "-m", "galaxy_importer.main", str(archive), cwd=tmp_path, env={**os.environ, "GALAXY_IMPORTER_CONFIG": str(settings)})
+    output = run(sys.executable, "-m", "galaxy_importer.main", str(archive), cwd=tmp_path, env={**os.environ, "GALAXY_IMPORTER_CONFIG": str(settings)})
     assert "Importer processing completed successfully" in output
     assert [line for line in output.splitlines() if line.startswith(("WARNING", "ERROR"))] == []
 
