@@ -17,6 +17,7 @@ from ._model import Cluster, ClusterError
 
 WORKERS = 8  # daemons asked at a time
 PATIENCE = 10.0  # seconds for one answer
+SILENCE = 3.0  # seconds for which one that gives none is asked again: who waits looks again anyway, and all others wait for this one
 
 
 class AisError(ClusterError):
@@ -74,7 +75,7 @@ class Ais:
         body = None if message is None else json.dumps(message).encode()
         headers = {} if body is None else {"content-type": "application/json"}
         try:
-            answer = self._cluster.request(method, url, query=query, body=body, headers=headers, timeout=patience)
+            answer = self._cluster.request(method, url, query=query, body=body, headers=headers, timeout=patience, patience=SILENCE)
         except ClusterError as error:
             raise AisError(f"{daemon.pod} does not answer: {error}") from error
         if answer.status >= 400:

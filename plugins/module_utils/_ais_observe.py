@@ -15,6 +15,7 @@ from ._health import explain
 from ._model import FAILED, Cluster, ClusterError, Object, Verdict
 
 CONTAINER, INIT_CONTAINER = "aisnode", "prepare-disks"
+DISKS_GRACE = 20.0  # seconds for which disks may be missing: a node that has just started may still be mounting them
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,23 @@ def _verdicts(cluster: Cluster, namespace: str, silent: Sequence[Daemon], pods: 
     events = cluster.list("v1", "Event", namespace, fields="involvedObject.kind=Pod").items
     found = {}
     for pod in present:
-        verdict = explain(pods[pod], [], events)
+        verdict = _judge(pods[pod], events)
         words = _last_words(cluster, namespace, pods[pod])
         found[pod] = Verdict(verdict.state, f"{verdict.reason}: {words}" if words else verdict.reason, verdict.grace)
     return found
+
+
+def _judge(pod: Object, events: Sequence[Object]) -> Verdict:
+    verdict = explain(pod, [], events)
+    if verdict.state == FAILED:
+        return verdict
+    # The look at the disks has said no: what it says is final, however soon the kubelet tries again.
+    for container in (pod.get("status") or {}).get("initContainerStatuses") or []:
+        now = container.get("state") or {}
+        ended = now.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
+        if container.get("name") == INIT_CONTAINER and "running" not in now and ended.get("exitCode"):
+            return Verdict(FAILED, verdict.reason, DISKS_GRACE)
+    return verdict
 
 
 def _last_words(cluster: Cluster, namespace: str, pod: Object) -> str:

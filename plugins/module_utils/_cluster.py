@@ -265,8 +265,9 @@ class HttpCluster:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        patience: float | None = None,
     ) -> Response:
-        return self._send(method, path, query, body, headers, timeout or TIMEOUT, safe=method in ("GET", "HEAD"))
+        return self._send(method, path, query, body, headers, timeout or TIMEOUT, safe=method in ("GET", "HEAD"), patience=patience)
 
     def _send(
         self,
@@ -277,8 +278,10 @@ class HttpCluster:
         headers: Mapping[str, str] | None = None,
         timeout: float = TIMEOUT,
         safe: bool = True,
+        patience: float | None = None,
     ) -> Response:
-        """One answer, after as many retries as help. `safe`: to send it twice does what sending it once does."""
+        """One answer, after as many retries as help. `safe`: to send it twice does what sending it once does. An answer that asks to be tried again
+        stands once `patience` is over, where that is given."""
         target = path + "?" + urlencode({key: value for key, value in query.items() if value != ""}) if query else path
         begun, attempt, renewed = self._clock.now(), 0, False
         while True:
@@ -293,7 +296,7 @@ class HttpCluster:
                     self._renew(pool)
                     continue
                 pause = _pause(response) if safe else None
-                if pause is None:
+                if pause is None or (patience is not None and self._clock.now() - begun >= patience):
                     return response
                 cause = f"HTTP {response.status}: {_status(response).get('message') or 'no reason given'}"
             except ssl.SSLCertVerificationError as error:
@@ -305,7 +308,7 @@ class HttpCluster:
             attempt += 1
             pause = max(pause, min(5.0, 0.1 * 2**attempt) * random.uniform(0.5, 1.0))  # noqa: S311 (jitter)
             waited = self._clock.now() - begun
-            if waited + pause > (PATIENCE if self._answered else FIRST_PATIENCE):
+            if waited + pause > (PATIENCE if self._answered else FIRST_PATIENCE) or (patience is not None and waited >= patience):
                 raise Unreachable(f"{self.server} gave no usable answer to {method} {path} in {waited:.0f} s and {attempt} attempts: {cause}.")
             self._clock.sleep(pause)
 

@@ -278,5 +278,10 @@ class Cluster(Protocol):
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        patience: float | None = None,
     ) -> Response:
-        """One raw request, for pod and service proxies. Any status is an answer; only a missing answer raises."""
+        """One raw request, for pod and service proxies. Any status is an answer; only a missing answer raises.
+
+        What may pass by itself is tried again for `patience` seconds, for as long as the server's own troubles may take where it is None. A proxy
+        says 503 of a pod that does not answer, too.
+        """

@@ -222,7 +222,7 @@ class FakeCluster:
                 self.drop(ref)
             return True
 
-    def request(self, method: str, path: str, query: Any = None, body: Any = None, headers: Any = None, timeout: Any = None) -> Response:
+    def request(self, method: str, path: str, query: Any = None, body: Any = None, headers: Any = None, timeout: Any = None, patience: Any = None) -> Response:
         raise NotImplementedError("give the test its own answers: subclass and override `request`")
 
     # Inside

@@ -83,7 +83,9 @@ class FakeAis(FakeCluster):
         self.clock.at(self.clock.now() + 2, lambda: self._pod(daemon, revision))
         return gone
 
-    def request(self, method: str, path: str, query: Any = None, body: Any = None, headers: Any = None, timeout: Any = None) -> Response:
+    def request(
+        self, method: str, path: str, query: Any = None, body: Any = None, headers: Any = None, timeout: Any = None, patience: Any = None
+    ) -> Response:
         match = re.fullmatch(r"/api/v1/namespaces/ais/pods/([^:]+):(\d+)/proxy(.*)", path)
         assert match, path
         pod, what = match[1], (query or {}).get("what")
@@ -302,6 +304,25 @@ def test_planned_refuses_everything_at_once_and_sends_nothing() -> None:
         run(cluster, state="planned", targets=["w1", "w9"], config={"cloud": {}}, mountpaths=["/a", "/a/b"], maintenance=["w7"])
     assert len(refused.value.problems) >= 6
     assert cluster.told == [] and cluster.writes() == []
+
+
+def test_disks_that_are_refused_end_the_wait_soon() -> None:
+    cluster = FakeAis()
+    target = next(daemon for daemon in cluster.daemons if daemon.role == "target")
+    cluster.down.add(target.pod)
+    ended = {"terminated": {"exitCode": 1}}
+    status = {"phase": "Pending", "initContainerStatuses": [{"name": "prepare-disks", "state": ended, "restartCount": 1}]}
+
+    def fail_again() -> None:
+        if Ref("v1", "Pod", "ais", target.pod) in cluster.objects:  # the old one is replaced first
+            cluster.set_status(Ref("v1", "Pod", "ais", target.pod), status)
+        cluster.clock.at(cluster.clock.now() + 1, fail_again)
+
+    cluster.logs_of[target.pod] = "/ais/disk0 is not a mounted disk"
+    fail_again()
+    with pytest.raises(ClusterError, match=r"does not start: .*: /ais/disk0 is not a mounted disk"):
+        run(cluster, wait_timeout=300)
+    assert cluster.clock.now() < 40
 
 
 def test_a_pod_that_waits_in_back_off_is_replaced_once_what_it_lacked_may_be_there() -> None:

@@ -29,6 +29,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "load_balancer": {"access": "load_balancer", "public_addresses": ADDRESSES},
     "https": {"https_secret": "ais-tls"},
     "somaxconn": {"somaxconn": 100000},
+    "two_targets": {"targets": NODES[:2]},
     "backends": {"backends": {"aws": {"secret": "s3-credentials"}, "gcp": {"secret": "gcp", "file_key": "key.json"}}},
 }
 
@@ -89,7 +90,7 @@ def test_objects_are_valid(rendered: dict[str, list[dict[str, Any]]], variant: s
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_one_stateful_set_per_node_and_role_pinned_and_locked(rendered: dict[str, list[dict[str, Any]]], variant: str) -> None:
     sets = [item for item in rendered[variant] if item["kind"] == "StatefulSet"]
-    assert len(sets) == 6
+    assert len(sets) == len({**BASE, **VARIANTS[variant]}["targets"]) + len(NODES)
     for item in sets:
         spec = item["spec"]["template"]["spec"]
         assert item["spec"]["updateStrategy"] == {"type": "OnDelete"}
@@ -100,6 +101,13 @@ def test_one_stateful_set_per_node_and_role_pinned_and_locked(rendered: dict[str
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert "limits" not in daemon["resources"]
     assert not [item for item in rendered[variant] if item["kind"] in ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")]
+
+
+def test_growing_restarts_no_daemon(rendered: dict[str, list[dict[str, Any]]]) -> None:
+    two, three = ([item for item in rendered[variant] if item["kind"] == "StatefulSet"] for variant in ("two_targets", "defaults"))
+    before, after = ({item["metadata"]["name"]: item["spec"] for item in items} for items in (two, three))
+    assert len(before) == 5
+    assert {name: after[name] for name in before} == before
 
 
 def test_a_daemon_never_mounts_the_bare_path_of_a_disk(rendered: dict[str, list[dict[str, Any]]]) -> None:
