@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -16,29 +16,29 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result | ClusterError]:
-    """The result for each item, in order; what the server refused comes as the error, and does not keep the others from being done.
+def each(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result | ClusterError]:
+    """The result for each item, in order and as soon as it is there; what the server refused comes as the error, and does not keep the others from being done.
 
     Anything else (a timeout of the task, Ctrl-C, Stopped) drops what waits in the queue and is raised at once.
     """
     work = list(items)
     if len(work) < 2:
-        return [_caught(function, item) for item in work]
+        yield from (_caught(function, item) for item in work)
+        return
     pool = ThreadPoolExecutor(min(WORKERS, len(work)))
     try:
-        futures = [pool.submit(_caught, function, item) for item in work]
-        results = [future.result() for future in futures]
+        for future in [pool.submit(_caught, function, item) for item in work]:
+            yield future.result()
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
-    return results
 
 
 def all_of(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """As `each`, but the first error is raised after all are done."""
     results: list[Result] = []
-    for result in each(function, items):
+    for result in list(each(function, items)):
         if isinstance(result, ClusterError):
             raise result
         results.append(result)

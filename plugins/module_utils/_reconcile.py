@@ -100,7 +100,7 @@ class Reconciler:
     def _do(self, apply: Apply, items: Iterable[Declared]) -> None:
         """Applies what does not depend on each other; after a failure nothing of a later level is begun."""
         batch = list(items)
-        for item, result in zip(batch, each(apply.one, batch)):
+        for result, item in zip(each(apply.one, batch), batch):
             if isinstance(result, ClusterError):
                 self._errors.append(f"{result} ({item.place})")
             else:
@@ -155,7 +155,7 @@ class Reconciler:
             self._cluster.delete(ref, live["metadata"]["uid"], dry_run=self._check_mode)
             return Change(ref, DELETED, live, None)
 
-        for live, result in zip(batch, each(one, batch)):
+        for result, live in zip(each(one, batch), batch):
             if isinstance(result, ClusterError):
                 self._errors.append(f"{result} (no longer declared: {ref_of(live)})")
             else:

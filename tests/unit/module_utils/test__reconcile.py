@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import threading
 
 import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils import _run_k8s_manifests
@@ -86,6 +87,23 @@ class TestPresent:
         assert set(actions(second).values()) == {"unchanged"}
         assert world.cluster.writes() == []
         assert second["requests"] == 4  # record, Namespace, a LIST each of two kinds
+
+    def test_an_object_is_reported_while_others_are_still_on_their_way(self, world):
+        """Not at the end of its level: a run that is killed has told what it did."""
+        told = threading.Event()
+
+        class Lines(list):
+            def append(self, line):
+                super().append(line)
+                if "ConfigMap first" in line:
+                    told.set()
+
+        def fail(verb, ref):
+            if verb == "apply" and ref.name == "last":
+                assert told.wait(20), "nobody was told of the first object"
+
+        world.cluster.fail, world.lines = fail, Lines()
+        assert not world.run(NAMESPACE, config("first"), config("last")).get("failed")
 
     def test_the_record_is_written_before_the_first_member(self, world):
         world.run(NAMESPACE, config("a", k="v"))
