@@ -25,4 +25,6 @@ def namespace(folder: Path) -> Iterator[str]:
     kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
     kubectl("-n", name, "create", "serviceaccount", "default", check=False)
     yield name
+    # The next test may ask whether a pod of this one still runs.
+    kubectl("-n", name, "delete", "pods", "--all", "--timeout=90s", check=False)
     kubectl("delete", "namespace", name, "--wait=false", check=False)
