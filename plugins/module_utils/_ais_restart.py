@@ -22,6 +22,10 @@ _STOPPERS = ("is in maintenance", "is out of space", "has a disk fault", "was in
 # A target whose data has been moved away carries this besides (core/meta/smap.go).
 MAP_MAINTENANCE_DONE = 1 << 4
 
+# What the pod template bears of the configuration (roles/aistore/templates/aistore.yaml.j2), and what a change of it is called.
+CONFIG_AT_START, LOCAL_CONFIG = "slipway.mlops/config-at-start", "slipway.mlops/local-config"
+TOLD = {CONFIG_AT_START: "settings that are read at start", LOCAL_CONFIG: "its own addresses, ports or mount paths"}
+
 QUIET_LOOKS = 10
 
 Watch = Callable[[str, Callable[[Look], "list[str]"], float], Look]
@@ -49,23 +53,28 @@ def outdated(stateful_sets: Mapping[str, Object], pods: Mapping[str, Object], pr
         current = item["metadata"].get("generation", 0) == status.get("observedGeneration", 0)
         revision = (pod["metadata"].get("labels") or {}).get("controller-revision-hash", "")
         if not current or revision != status.get("updateRevision"):
-            found.append(Restart(daemon_of(item), _what_changed(pod, item)))
+            found.append(Restart(daemon_of(item), _what_changed(pod, item["spec"]["template"])))
     return sorted(found, key=lambda restart: (restart.daemon.role == PROXY, restart.daemon.pod == primary, restart.daemon.node))
 
 
-def _what_changed(pod: Object, stateful_set: Object) -> str:
+def foreseen(stateful_set: Object, pod: Object | None, layout: Mapping[str, Any]) -> Restart:
+    """The restart that a change of this StatefulSet brings, by what the layout says its pod template is going to bear. Pure."""
+    daemon = daemon_of(stateful_set)
+    own = next((item["config_digest"] for item in layout["daemons"] if item["name"] == daemon.name), None)
     template = stateful_set["spec"]["template"]
+    bears = {CONFIG_AT_START: layout["config_at_start"], LOCAL_CONFIG: own}
+    marked = {**template, "metadata": {**(template.get("metadata") or {}), "annotations": bears}}
+    return Restart(daemon, _what_changed(pod, marked) if pod else "its pod template")
+
+
+def _what_changed(pod: Object, template: Mapping[str, Any]) -> str:
     before = {item["name"]: item.get("image") for item in pod["spec"].get("containers", [])}
     after = {item["name"]: item.get("image") for item in template["spec"].get("containers", [])}
     images = [f"{before.get(name)} -> {image}" for name, image in after.items() if before.get(name) != image]
     if images:
         return "image " + ", ".join(images)
-    told = {
-        "slipway.mlops/config-at-start": "settings that are read at start",
-        "slipway.mlops/local-config": "its own addresses, ports or mount paths",
-    }
     annotations = [(item["metadata"].get("annotations") or {}) for item in (pod, template)]
-    changed = [text for key, text in told.items() if annotations[0].get(key) != annotations[1].get(key)]
+    changed = [text for key, text in TOLD.items() if annotations[0].get(key) != annotations[1].get(key)]
     return " and ".join(changed) or "its pod template"
 
 

@@ -17,7 +17,7 @@ from ._ais_api import Ais, AisError
 from ._ais_layout import PROXY, TARGET, Daemon, Wanted, daemons, layout, live_problems, problems
 from ._ais_observe import Look, look
 from ._ais_options import DECLARATION, wanted
-from ._ais_restart import Restart, Roller, down, outdated, replace
+from ._ais_restart import Roller, down, foreseen, outdated, replace
 from ._ais_state import MAP_MAINTENANCE, label
 from ._model import ClusterError, Forbidden, Object, Ref, Refused
 from ._module import Call
@@ -163,8 +163,7 @@ class _Present:
         for item in self._call.params["objects"]:
             name = item.get("name", "")
             if item.get("kind") == "StatefulSet" and item.get("action") == "updated" and name in found.stateful_sets and name not in stale:
-                daemon = next(daemon for daemon in found.daemons if daemon.name == name)
-                stale[name] = Restart(daemon, "its StatefulSet changes")
+                stale[name] = foreseen(found.stateful_sets[name], found.pods.get(f"{name}-0"), layout(self._wanted))
         stale = {restart.daemon.name: restart for restart in down(found)} | stale
         self._did["restarts"] = [restart.facts() for restart in stale.values()]
         if not found.state.uuid or not found.answering(PROXY):

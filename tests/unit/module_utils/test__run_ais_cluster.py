@@ -14,7 +14,7 @@ from ais_answers import UUID, smap, status
 from ansible_collections.slipway.mlops.plugins.module_utils import _ais_config as configuration
 from ansible_collections.slipway.mlops.plugins.module_utils import _run_ais_cluster as module
 from ansible_collections.slipway.mlops.plugins.module_utils import _run_ais_cluster_info as info_module
-from ansible_collections.slipway.mlops.plugins.module_utils._ais_layout import Daemon, daemons
+from ansible_collections.slipway.mlops.plugins.module_utils._ais_layout import Daemon, daemons, layout
 from ansible_collections.slipway.mlops.plugins.module_utils._ais_options import wanted
 from ansible_collections.slipway.mlops.plugins.module_utils._model import ClusterError, Ref, Refused, Response
 from ansible_collections.slipway.mlops.plugins.module_utils._module import Call
@@ -64,7 +64,11 @@ class FakeAis(FakeCluster):
 
     def _pod(self, daemon: Daemon, revision: str) -> None:
         image = self.objects[Ref("apps/v1", "StatefulSet", "ais", daemon.name)]["spec"]["template"]["spec"]["containers"][0]["image"]
-        meta = {"name": daemon.pod, "namespace": "ais", "labels": {**self._labels(daemon), "controller-revision-hash": revision}}
+        plan = layout(wanted(options()))
+        own = next(item["config_digest"] for item in plan["daemons"] if item["name"] == daemon.name)
+        annotations = {"slipway.mlops/config-at-start": plan["config_at_start"], "slipway.mlops/local-config": own}
+        labels = {**self._labels(daemon), "controller-revision-hash": revision}
+        meta = {"name": daemon.pod, "namespace": "ais", "labels": labels, "annotations": annotations}
         spec = {"containers": [{"name": "aisnode", "image": image}]}
         self.put({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
         self.objects[Ref("v1", "Pod", "ais", daemon.pod)]["status"] = {"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]}
@@ -183,8 +187,17 @@ def test_check_mode_tells_and_does_nothing() -> None:
     objects = [{"kind": "StatefulSet", "name": name, "action": action} for name, action in actions.items()]
     result = run(cluster, check_mode=True, config={"lru": {"enabled": True}}, buckets=[{"name": "new"}], objects=objects)
     assert cluster.told == []
-    assert result["actions"] == ["AIStore lru.enabled None -> True", "bucket new created", "restart ais-ais-proxy-w3-0 (node w3): its StatefulSet changes"]
+    assert result["actions"] == ["AIStore lru.enabled None -> True", "bucket new created", "restart ais-ais-proxy-w3-0 (node w3): its pod template"]
     assert result["diff"]["after"]["bucket new"] == {"exists": True}
+
+
+def test_check_mode_says_why_a_daemon_is_going_to_restart() -> None:
+    cluster = FakeAis()
+    objects = [{"kind": "StatefulSet", "name": daemon.name, "action": "updated"} for daemon in cluster.daemons]
+    result = run(cluster, check_mode=True, config={"memsys": {"min_free": "4GiB"}}, objects=objects)
+    assert [item["reason"] for item in result["restarts"]] == ["settings that are read at start"] * 6
+    result = run(cluster, check_mode=True, access="host_port", public_addresses={"w1": "1", "w2": "2", "w3": "3"}, objects=objects)
+    assert {item["reason"] for item in result["restarts"]} == {"its own addresses, ports or mount paths"}
 
 
 def test_buckets_are_made_changed_and_destroyed_only_by_name() -> None:
