@@ -1,9 +1,10 @@
 # Copyright: The slipway authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A set of Kubernetes objects by one task, against kubernetes.core's one task with the same file and `kubectl apply --server-side`.
+"""A set of Kubernetes objects from nothing to gone: one task of ours, one of kubernetes.core with the same file, kubectl and helm.
 
-"Above" is the wall time of the whole process less that of an empty play measured in the same round. Contenders take turns, each in a namespace of its own,
-so that a busy machine is busy for all. Deployments and StatefulSets have no replicas: nothing but the API server is measured, and nobody waits.
+"Above" is the wall time of the whole process less that of an empty play measured in the same round; programs without Ansible have nothing to take off.
+Contenders take turns, each in a namespace of its own. Deployments and StatefulSets have no replicas: nothing but the API server is measured, and
+nobody waits. Requests are counted in a first round through a proxy, which is not timed; with --delay all rounds go through it, and each request takes longer.
 """
 
 from __future__ import annotations
@@ -11,21 +12,31 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from contenders import CORE, EMPTY, HELM, HELM_PROGRAM, KUBECTL, PEERS, ROOT, SLIPWAY, Found, Sample, compare, in_turns, measure, play
 from results import Bench
 
-ROOT = Path(__file__).resolve().parent.parent
-OURS, PEERS = Path(sys.executable).parent / "ansible-playbook", ROOT / "bench" / ".venv" / "bin" / "ansible-playbook"
-EMPTY, SLIPWAY, CORE, KUBECTL = "empty play", "slipway.mlops", "kubernetes.core", "kubectl apply --server-side"
+sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "tests" / "integration" / "kubernetes")]
+
+from ansible_collections.slipway.mlops.plugins.module_utils._connect import endpoint
+from ansible_collections.slipway.mlops.plugins.module_utils._yaml import load
+from fault_proxy import FaultProxy
+
 SHARES = {"ConfigMap": 60, "Secret": 40, "Service": 30, "ServiceAccount": 29, "Deployment": 25, "StatefulSet": 6, "Role": 5, "NetworkPolicy": 5}  # of 200
+CREATE, SAME, CHECK, ONE, GONE = "first apply", "no change", "check mode, one differs", "one changed", "all but one removed"
+CASES = (CREATE, SAME, CHECK, ONE, GONE)
+# What issue asks for what: 200 objects, contender -> times as fast.
+ABOVE = {CREATE: {CORE: 3.0}, SAME: {CORE: 8.0}}
+WHOLE = {CREATE: {KUBECTL: 1.0}, SAME: {KUBECTL: 1.0}}
+PAUSE = 0.5  # seconds, for what the controllers do after each process
 
 
 def objects(count: int, first_value: str = "v") -> list[dict[str, Any]]:
@@ -57,103 +68,152 @@ def container(text: str) -> dict[str, Any]:
     return {"name": "c", "image": "x:1", "ports": [{"containerPort": 80}], "env": environment, "resources": {"requests": {"cpu": "1000m", "memory": "1024Mi"}}}
 
 
-@dataclass
-class Sample:
-    """One process: wall seconds, CPU seconds and the largest resident set in MB of it and all that it started."""
-
-    wall: float
-    cpu: float
-    memory: float
-
-
-def measure(argv: list[str], environ: dict[str, str] | None = None) -> Sample:
-    with tempfile.TemporaryFile() as output:
-        began = time.monotonic()
-        process = subprocess.Popen(argv, cwd=ROOT, env={**os.environ, **(environ or {})}, stdout=output, stderr=output)
-        _pid, status, usage = os.wait4(process.pid, 0)
-        wall = time.monotonic() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            output.seek(0)
-            raise SystemExit(f"{argv[0]}: exit status {process.returncode}\n{output.read()[-3000:].decode()}")
-    return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
-
-
 class Contenders:
-    """The same file of objects by each of them, into a namespace of their own."""
+    """The same objects by each of them, into a namespace of their own."""
 
     def __init__(self, kubeconfig: str, kubectl: str, folder: Path, count: int) -> None:
-        self._kubeconfig, self._kubectl, self._folder = kubeconfig, kubectl, folder
-        self.files = {name: folder / f"{name}.yaml" for name in ("same", "other")}
-        for name, path in self.files.items():
-            items = objects(count, "v" if name == "same" else "w")
-            path.write_text("---\n".join(json.dumps(item) + "\n" for item in items))
+        self.kubeconfig, self._kubectl, self._folder = kubeconfig, kubectl, folder
+        same, other = objects(count), objects(count, "w")
+        for name, items in {"same": same, "other": other, "one": other[:1], "rest": other[1:]}.items():
+            text = "---\n".join(json.dumps(item) + "\n" for item in items)
+            self._file(name).write_text(text)
+            chart = folder / name
+            (chart / "templates").mkdir(parents=True)
+            (chart / "Chart.yaml").write_text("apiVersion: v2\nname: bench\nversion: 0.1.0\n")
+            (chart / "templates" / "all.yaml").write_text(text)
+
+    def _file(self, name: str) -> Path:
+        return self._folder / f"{name}.yaml"
 
     def kubectl(self, *arguments: str) -> None:
-        subprocess.run([self._kubectl, "--kubeconfig", self._kubeconfig, *arguments], check=True, capture_output=True)
+        subprocess.run([self._kubectl, "--kubeconfig", self.kubeconfig, *arguments], check=True, capture_output=True)
 
-    def run(self, contender: str, namespace: str, file: str) -> Sample:
-        if contender == KUBECTL:
-            return measure([self._kubectl, "--kubeconfig", self._kubeconfig, "apply", "--server-side", "-n", namespace, "-f", str(self.files[file])])
-        tasks: list[dict[str, Any]] = []
-        if contender == SLIPWAY:
-            text = "{{ lookup('ansible.builtin.file', '" + str(self.files[file]) + "') }}"
-            set_of = {"kubeconfig": self._kubeconfig, "name": "bench", "namespace": namespace, "manifests": text, "wait": False}
-            tasks = [{"slipway.mlops.k8s_manifests": set_of}]
-        elif contender == CORE:
-            tasks = [{"kubernetes.core.k8s": {"kubeconfig": self._kubeconfig, "namespace": namespace, "src": str(self.files[file])}}]
-        book = self._folder / "play.json"
-        book.write_text(json.dumps([{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}]))
-        program = PEERS if contender == CORE else OURS
-        config = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_LOCALHOST_WARNING": "false"}
-        return measure([str(program), str(book)], config)
+    def run(self, contender: str, case: str, namespace: str, kubeconfig: str = "") -> Sample:
+        way = {SLIPWAY: self._slipway, CORE: self._core, KUBECTL: self._with_kubectl, HELM: self._helm}.get(contender)
+        return way(case, namespace, kubeconfig or self.kubeconfig) if way else play(self._folder, [])
+
+    def _slipway(self, case: str, namespace: str, kubeconfig: str) -> Sample:
+        file = {CHECK: "other", ONE: "other", GONE: "one"}.get(case, "same")
+        text = "{{ lookup('ansible.builtin.file', '" + str(self._file(file)) + "') }}"
+        options = {"kubeconfig": kubeconfig, "name": "bench", "namespace": namespace, "manifests": text, "wait": False}
+        return play(self._folder, [{"slipway.mlops.k8s_manifests": options}], *(["--check"] if case == CHECK else []))
+
+    def _core(self, case: str, namespace: str, kubeconfig: str) -> Sample:
+        file, state = {CHECK: "other", ONE: "other", GONE: "rest"}.get(case, "same"), "absent" if case == GONE else "present"
+        options = {"kubeconfig": kubeconfig, "namespace": namespace, "src": str(self._file(file)), "state": state}
+        return play(self._folder, [{"kubernetes.core.k8s": options}], *(["--check"] if case == CHECK else []), program=PEERS)
+
+    def _with_kubectl(self, case: str, namespace: str, kubeconfig: str) -> Sample:
+        words, file, well = {
+            CHECK: (["diff", "--server-side"], "other", (0, 1)),
+            ONE: (["apply", "--server-side"], "other", (0,)),
+            GONE: (["delete", "--wait=false"], "rest", (0,)),
+        }.get(case, (["apply", "--server-side"], "same", (0,)))
+        return measure([self._kubectl, "--kubeconfig", kubeconfig, *words, "-n", namespace, "-f", str(self._file(file))], well=well)
+
+    def _helm(self, case: str, namespace: str, kubeconfig: str) -> Sample:
+        file = {CHECK: "other", ONE: "other", GONE: "one"}.get(case, "same")
+        extra = ["--dry-run=server"] if case == CHECK else []
+        command = [str(HELM_PROGRAM), "--kubeconfig", kubeconfig, "upgrade", "--install", "bench", str(self._folder / file), "-n", namespace, *extra]
+        return measure(command, {f"HELM_{what}_HOME": str(self._folder / "helm") for what in ("CACHE", "CONFIG", "DATA")})
+
+
+@contextmanager
+def spaces(contenders: Contenders, names: list[str], round_name: str) -> Iterator[dict[str, str]]:
+    """A namespace for each contender; gone, with all in it, when the next round begins."""
+    found = {name: f"bench-{os.getpid()}-{round_name}-{index}" for index, name in enumerate(names)}
+    for space in found.values():
+        contenders.kubectl("create", "namespace", space)
+    time.sleep(PAUSE)
+    try:
+        yield found
+    finally:
+        contenders.kubectl("delete", "namespace", *found.values())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default="200", help="numbers of objects, comma separated")
     parser.add_argument("--runs", type=int, default=5, help="rounds; each contender runs once in each")
+    parser.add_argument("--delay", type=int, default=0, help="milliseconds that each request takes longer")
     parser.add_argument("--kubeconfig", default=str(ROOT / ".lab" / "kubeconfig"))
     parser.add_argument("--kubectl", default=str(ROOT / ".lab" / "bin" / "kubectl"))
     options = parser.parse_args()
-    bench = Bench("objects", "A set of Kubernetes objects in one task", f"python bench/objects.py --sizes {options.sizes} --runs {options.runs}")
-    for size in map(int, options.sizes.split(",")):
-        with tempfile.TemporaryDirectory() as folder:
-            one_size(bench, Contenders(options.kubeconfig, options.kubectl, Path(folder), size), size, options.runs)
-    bench.notes.append("Processes are measured whole, with all that they start; `above` is less the empty play of the same round.")
-    bench.write()
-    print(bench.markdown())
+    proxy = FaultProxy(endpoint({"kubeconfig": options.kubeconfig}, {}, load))
+    try:
+        warm_up(options.kubeconfig, options.kubectl, proxy)
+        for size in map(int, options.sizes.split(",")):
+            with tempfile.TemporaryDirectory() as folder:
+                one_size(Contenders(options.kubeconfig, options.kubectl, Path(folder), size), proxy, Path(folder), size, options.runs, options.delay)
+    finally:
+        proxy.close()
 
 
-def one_size(bench: Bench, contenders: Contenders, size: int, runs: int) -> None:
-    names = [SLIPWAY, CORE, KUBECTL]
-    samples: dict[tuple[str, str], list[Sample]] = {}
+def one_size(contenders: Contenders, proxy: FaultProxy, folder: Path, size: int, runs: int, delay: int) -> None:
+    name = f"objects-{size}" + (f"-{delay}ms" if delay else "")
+    title = f"{size} Kubernetes objects in one task" + (f", each request {delay} ms longer" if delay else "")
+    bench = Bench(name, title, f"python bench/objects.py --sizes {size} --runs {runs}" + (f" --delay {delay}" if delay else ""))
+    names = peers()
+    through = kubeconfig_of(proxy.url, folder)
+    label = f"{size} objects" + (f" at {delay} ms" if delay else "")
+    cases = (CREATE, SAME) if delay else CASES
+
+    with spaces(contenders, names, "count") as homes:
+        for case in cases:
+            for contender in names:
+                proxy.forget()
+                contenders.run(contender, case, homes[contender], str(through))
+                bench.add(f"{label}, {case}, requests", contender, [len(proxy.seen)], "")
+    found: Found = {}
+    proxy.delay = delay / 1000
     for number in range(runs):
-        spaces = {name: f"bench-{os.getpid()}-{number}-{index}" for index, name in enumerate(names)}
-        for space in spaces.values():
-            contenders.kubectl("create", "namespace", space)
-        try:
-            for case, file in (("first apply", "same"), ("no change", "same"), ("one changed", "other")):
-                samples.setdefault((case, EMPTY), []).append(contenders.run(EMPTY, "", ""))
-                for name in names:
-                    samples.setdefault((case, name), []).append(contenders.run(name, spaces[name], file))
-        finally:
-            contenders.kubectl("delete", "namespace", "--wait=false", *spaces.values())
-    for (case, name), found in samples.items():
-        bench.add(f"{size} objects, {case}", name, [sample.wall for sample in found])
-    for case, above, whole in (("first apply", 3.0, 1.0), ("no change", 8.0, 1.0), ("one changed", None, None)):
-        compare(bench, f"{size} objects, {case}", {name: samples[(case, name)] for name in [EMPTY, *names]}, (above, whole) if size == 200 else (None, None))
-    bench.add(f"{size} objects, largest process", SLIPWAY, [max(s.memory for s in samples[(case, SLIPWAY)]) for case in ("first apply", "no change")], "MB")
-    bench.add(f"{size} objects, largest process", CORE, [max(s.memory for s in samples[(case, CORE)]) for case in ("first apply", "no change")], "MB")
+        with spaces(contenders, names, str(number)) as homes:
+            for case in cases:
+                for contender in in_turns([EMPTY, *names], number):
+                    sample = contenders.run(contender, case, homes.get(contender, ""), str(through) if delay else "")
+                    found.setdefault((case, contender), []).append(sample)
+                    time.sleep(PAUSE if contender != EMPTY and case in (CREATE, GONE) else 0)
+    proxy.delay = 0.0
+    asked = size == 200 and not delay
+    for case in cases:
+        compare(bench, label, found, case, ABOVE.get(case, {}) if asked else {}, WHOLE.get(case, {}) if asked else {})
+    bench.notes += [
+        "Processes are measured whole, with all that they start; `above` is less the empty play of the same round, for those who run in Ansible.",
+        "kubernetes.core and kubectl do not prune: they are told what to delete. helm's dry run shows no difference to what is there.",
+    ]
+    if HELM not in names:
+        bench.notes.append("helm could not be built here.")
+    bench.write()
+    print(bench.markdown(), flush=True)
 
 
-def compare(bench: Bench, case: str, found: dict[str, list[Sample]], wanted: tuple[float | None, float | None]) -> None:
-    for what, word, asked in (("wall", "", wanted[0]), ("cpu", "CPU ", None)):
-        above = {name: [getattr(one, what) - getattr(empty, what) for one, empty in zip(found[name], found[EMPTY])] for name in (SLIPWAY, CORE)}
-        rows = {name: bench.add(case, f"{name}, {word}above an empty play", values) for name, values in above.items()}
-        bench.ratio(f"{word}above an empty play, kubernetes.core / ours, {case}", rows[SLIPWAY].median, rows[CORE].median, asked)
-    whole = {name: statistics.median(one.wall for one in found[name]) for name in (SLIPWAY, KUBECTL)}
-    bench.ratio(f"whole process, kubectl / ours, {case}", whole[SLIPWAY], whole[KUBECTL], wanted[1])
+def warm_up(kubeconfig: str, kubectl: str, proxy: FaultProxy) -> None:
+    """Clients keep what they learn of a server (kinds, schemas) on disk: the first contact is not what is measured."""
+    with tempfile.TemporaryDirectory() as folder:
+        few, through = Contenders(kubeconfig, kubectl, Path(folder), 10), kubeconfig_of(proxy.url, Path(folder))
+        for server in (kubeconfig, str(through)):
+            with spaces(few, peers(), "warm") as homes:
+                for contender in peers():
+                    few.run(contender, CREATE, homes[contender], server)
+
+
+def peers() -> list[str]:
+    return [SLIPWAY, CORE, KUBECTL, *([HELM] if HELM_PROGRAM.exists() else [])]
+
+
+def kubeconfig_of(url: str, folder: Path) -> Path:
+    """A kubeconfig for a server without credentials."""
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "bench",
+        "clusters": [{"name": "bench", "cluster": {"server": url}}],
+        "contexts": [{"name": "bench", "context": {"cluster": "bench", "user": "bench"}}],
+        "users": [{"name": "bench", "user": {}}],
+    }
+    path = folder / "proxy.kubeconfig"
+    path.write_text(json.dumps(content))
+    return path
 
 
 if __name__ == "__main__":

@@ -1,0 +1,34 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Tests of pure layers are worth having because they take no time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+KUBERNETES = (
+    "_cluster_fake", "_connect", "_health", "_kubeconfig", "_manifest", "_node_labels_plan", "_plan", "_reconcile", "_run_k8s_node_labels",
+    "_run_k8s_readiness_info", "_syntax", "_tunnel",
+)  # fmt: skip
+
+
+def test_the_kubernetes_layers_take_less_than_five_seconds(tmp_path: Path) -> None:
+    """Of a processor, the whole of pytest with it. On a busy machine the same work takes more of one, so it may try again."""
+    files = [str(HERE / "module_utils" / f"test_{name}.py") for name in KUBERNETES]
+    first = seconds_of(files, tmp_path / "output")
+    assert first < 5 or seconds_of(files, tmp_path / "output") < 5
+
+
+def seconds_of(files: list[str], path: Path) -> float:
+    with path.open("w+") as output:
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", *files]
+        process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, cwd=HERE.parent.parent)
+        _pid, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        assert process.returncode == 0, output.read()[-3000:]
+    return usage.ru_utime + usage.ru_stime
