@@ -10,8 +10,8 @@ import boto3
 from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-# A server that knows no policies says one of these.
-UNKNOWN = ("NotImplemented", "MethodNotAllowed", "XNotImplemented", "InvalidRequest", "400", "404", "405", "501")
+# A server that knows no policies says one of these; AIStore takes the call for the making of a bucket that is there.
+UNKNOWN = ("NotImplemented", "MethodNotAllowed", "XNotImplemented", "InvalidRequest", "BucketAlreadyExists", "NoSuchBucketPolicy", "400", "404", "405", "501")
 
 
 def main(env):
@@ -78,10 +78,15 @@ def policy(name, principals):
 def attach(s3, name, document):
     try:
         s3.put_bucket_policy(Bucket=name, Policy=json.dumps(document))
+        # Some say yes to what they do not know.
+        kept = json.loads(s3.get_bucket_policy(Bucket=name)["Policy"])["Statement"]
     except ClientError as error:
         if error.response["Error"]["Code"] in UNKNOWN:
             return "this S3 knows no bucket policies (%s); access is as its administrator set it" % error.response["Error"]["Code"]
         raise
+    missing = {statement["Sid"] for statement in document["Statement"]} - {statement.get("Sid") for statement in kept}
+    if missing:
+        sys.exit("bucket %s: the S3 took the policy and does not give it back: %s" % (name, ", ".join(sorted(missing))))
     return "bucket %s has the policy for %s" % (name, ", ".join(document["Statement"][0]["Principal"]["AWS"]))
 
 

@@ -95,7 +95,7 @@ def test_nobody_named_means_no_policy(env: dict[str, str]) -> None:
 
 
 class NoPolicies(BaseHTTPRequestHandler):
-    """Has every bucket and says 400 to what it does not know, as AIStore does."""
+    """Has every bucket, and answers what it does not know as `server.answer` says, (status, body)."""
 
     def do_HEAD(self) -> None:
         self.send_response(200)
@@ -103,16 +103,30 @@ class NoPolicies(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.send_response(400)
-        self.send_header("Content-Length", "0")
+        status, body = self.server.answer  # type: ignore[attr-defined]
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
 
-def test_a_server_without_policies_is_told_and_no_failure(env: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ((400, b""), "400"),
+        ((501, b"<Error><Code>NotImplemented</Code><Message>no</Message></Error>"), "NotImplemented"),
+        # What AIStore 5.0 says: it makes a bucket of whatever is put under a bucket's name.
+        ((409, b"<Error><Code>BucketAlreadyExists</Code><Message>name already in use by ais://plain</Message></Error>"), "BucketAlreadyExists"),
+    ],
+)
+def test_a_server_without_policies_is_told_and_no_failure(
+    env: dict[str, str], capsys: pytest.CaptureFixture[str], answer: tuple[int, bytes], code: str
+) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), NoPolicies)
+    server.answer = answer  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     try:
         endpoint = f"http://127.0.0.1:{server.server_port}"
@@ -120,7 +134,7 @@ def test_a_server_without_policies_is_told_and_no_failure(env: dict[str, str], c
     finally:
         server.shutdown()
         server.server_close()
-    assert "this S3 knows no bucket policies (400)" in capsys.readouterr().out
+    assert f"this S3 knows no bucket policies ({code})" in capsys.readouterr().out
 
 
 # dumps in a bucket
