@@ -293,6 +293,7 @@ NEEDS_RESTART = ("memsys", "net", "tracing", "timeout.cplane_operation", "timeou
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"-?(?:0|(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+)")
+_SIZE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)I?B?")
 
 
@@ -312,11 +313,17 @@ def seconds(value: Any) -> float:
 
 
 def size(value: Any) -> int:
-    """A size in bytes, units being powers of 1024 as AIStore reads them in its configuration."""
+    """A size in bytes, units being powers of 1024 as AIStore reads them in its configuration. One that it would round is none."""
     match = _SIZE.fullmatch(value.strip().upper()) if isinstance(value, str) else None
     if not match:
         raise ValueError('a size with its unit in quotes, as "64MiB" or "4mb"')
-    return int(float(match[1]) * float(1 << 10 * " KMGT".index(match[2] or " ")))
+    found = int(float(match[1]) * float(1 << 10 * " KMGT".index(match[2] or " ")))
+    # `SizeIEC.String` in cmn/cos/size.go, by which a daemon tells and saves sizes.
+    power = max((power for power in range(5) if found >= 1 << 10 * power), default=0)
+    kept = round(found / (1 << 10 * power))
+    if kept << 10 * power != found:
+        raise ValueError(f'a whole number of its largest unit, since AIStore would make "{kept}{_SIZE_UNITS[power]}" of it')
+    return found
 
 
 def _boolean(value: Any) -> bool:

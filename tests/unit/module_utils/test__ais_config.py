@@ -30,6 +30,8 @@ def test_what_a_new_cluster_starts_with_is_valid() -> None:
         ({"fspaths": {"/ais/sda": ""}}, ["fspaths", "aistore_mountpaths"]),
         ({"auth": {"secret": "s3cret"}}, ["auth.secret", "ConfigMap"]),
         ({"log": {"max_size": 4194304}}, ["log.max_size", "a size with its unit"]),
+        ({"memsys": {"min_free": "1100MiB"}}, ["memsys.min_free", 'AIStore would make "1GiB" of it']),
+        ({"memsys": {"min_free": "1.5GiB"}}, ["memsys.min_free", 'AIStore would make "2GiB" of it']),
         ({"timeout": {"startup_time": 60}}, ["timeout.startup_time", "a duration with its unit", "got 60"]),
         ({"timeout": {"startup_time": "10s"}}, ["timeout.startup_time", "at least 30s"]),
         ({"timeout": {"max_keepalive": "3s"}}, ["timeout.max_keepalive", "twice timeout.cplane_operation"]),
@@ -73,7 +75,7 @@ def test_what_is_no_duration_is_refused(text: object) -> None:
         configuration.seconds(text)
 
 
-@pytest.mark.parametrize(("text", "expected"), [("4mb", 4 << 20), ("4MiB", 4 << 20), ("64K", 65536), ("10GB", 10 << 30), ("0B", 0), ("1.5g", 3 << 29)])
+@pytest.mark.parametrize(("text", "expected"), [("4mb", 4 << 20), ("4MiB", 4 << 20), ("64K", 65536), ("10GB", 10 << 30), ("0B", 0), ("0.5g", 1 << 29)])
 def test_sizes_count_in_powers_of_1024(text: str, expected: int) -> None:
     assert configuration.size(text) == expected
 
