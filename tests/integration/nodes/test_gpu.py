@@ -8,13 +8,15 @@ What is not proved here, since it takes a GPU: driver, device nodes, and what NV
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from nodes_lab import BUSYBOX, built, finished, image, kubectl, live, play, pod, put, ssh, until
+from nodes_lab import BUSYBOX, ROOT, built, finished, image, kubectl, live, play, pod, put, ssh, until
 
 pytestmark = [pytest.mark.lab, pytest.mark.disturb]
 NODE = "w2"
@@ -25,8 +27,9 @@ BREAKS = "/etc/systemd/system/containerd.service.d/99-test.conf"
 LABEL = "slipway.test/gpu"
 
 
-def gpu(folder: Path, *options: str, register: str = "__gpu_runtime_result", entry: str = "main", hosts: str = NODE, **variables: Any) -> Any:
-    named = {
+def settings(**variables: Any) -> dict[str, Any]:
+    """What these tests give to the role, with `variables` (without their prefix) over it."""
+    return {
         "gpu_runtime_detection": "present",
         "gpu_runtime_path": RUNTIME,
         "gpu_runtime_handler": "nvidia-test",
@@ -42,7 +45,10 @@ def gpu(folder: Path, *options: str, register: str = "__gpu_runtime_result", ent
         "gpu_runtime_timeout_seconds": 240,
         **{f"gpu_runtime_{key}": value for key, value in variables.items()},
     }
-    return play(folder, hosts, "gpu_runtime", named, register, *options, entry=entry)
+
+
+def gpu(folder: Path, *options: str, register: str = "__gpu_runtime_result", entry: str = "main", hosts: str = NODE, **variables: Any) -> Any:
+    return play(folder, hosts, "gpu_runtime", settings(**variables), register, *options, entry=entry)
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +176,29 @@ def test_the_broken_link_is_named(folder: Path, cluster: None, change: dict[str,
         return
     assert (proof["ready"], proof["broken_link"]) == (False, link)
     assert says in proof["reason"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("change", "state", "says"),
+    [
+        ({}, "ready", "a pod that asked for 1 nvidia.com/gpu saw GPU-0000000"),
+        ({"expected_count": 3}, "failed", "allocatable: the node offers 2 nvidia.com/gpu, expected 3"),
+        ({"node_name": "w9"}, "failed", "node: this cluster has no node w9"),
+    ],
+)
+def test_the_report_of_verify_says_it(tmp_path: Path, cluster: None, change: dict[str, Any], state: str, says: str) -> None:
+    variables = {**settings(**change), "slipway_workloads": [], "slipway_report_directory": str(tmp_path / "report")}
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(ROOT / "inventories" / "lab"), "playbooks/verify.yml", "-e", json.dumps(variables)],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=900,
+    )  # fmt: skip
+    assert (tmp_path / "report" / "report.json").exists(), done.stdout + done.stderr
+    items = json.loads((tmp_path / "report" / "report.json").read_text())["items"]
+    (item,) = [item for item in items if item["area"] == "proofs"]
+    assert item["where"] == f"gpu {change.get('node_name', NODE)}"
+    assert item["state"] == state, item
+    assert says in item["reason"]
 
 
 @pytest.mark.long

@@ -86,6 +86,11 @@ def test_on_hosts_twice_and_read_back_by_cat(hosts, role):
             assert hosts.ssh(name, f"cat {RULES}").count('ATTR{queue/scheduler}="mq-deadline"') == 1
         again = role("host_io_scheduler", host_io_scheduler_rotational=settings, **variables)
         assert again.changed() == dict.fromkeys(hosts.names, 0)
+        gone = role("host_io_scheduler", host_io_scheduler_state="absent", host_io_scheduler_rotational=settings, **variables)
+        assert gone.changed() == dict.fromkeys(hosts.names, 1)
+        for name in hosts.names:
+            assert hosts.ssh(name, f"test -e {RULES} || echo gone") == "gone"
+        assert role("host_io_scheduler", host_io_scheduler_state="absent", **variables).changed() == dict.fromkeys(hosts.names, 0)
         refused = role("host_io_scheduler", host_io_scheduler_rotational={"scheduler": "cfq"}, **{**variables, "host_io_scheduler_ssd": {"scheduler": "cfq"}})
         assert refused.failed() == set(hosts.names)
         assert 'scheduler "cfq" is not offered (none mq-deadline kyber bfq)' in refused.output

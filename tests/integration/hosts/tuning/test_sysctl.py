@@ -118,3 +118,14 @@ def test_a_former_tools_file_is_named_and_put_away_only_when_the_inventory_says_
     assert away.changed() == {one: 1}
     assert "net.ipv4.tcp_timestamps = 1" in away.output  # still live, and said so
     assert hosts.ssh(one, "cat /etc/sysctl.d/90-ais.conf.*~; ls /etc/sysctl.d/90-ais.conf 2>&1 || true").startswith("net.ipv4.tcp_timestamps = 1\nls: ")
+
+
+@pytest.mark.long
+def test_absent_removes_the_file_and_says_what_the_kernel_keeps(hosts, role):
+    assert role("host_sysctl", host_sysctl_values=VALUES).rc == 0
+    gone = role("host_sysctl", host_sysctl_values=VALUES, host_sysctl_state="absent")
+    assert gone.changed() == dict.fromkeys(hosts.names, 1)
+    assert "net.ipv4.tcp_tw_reuse = 1" in gone.output
+    for name in hosts.names:
+        assert hosts.ssh(name, f"test -e {FILE} || echo gone; sysctl -n net.ipv4.tcp_tw_reuse").split() == ["gone", "1"]
+    assert role("host_sysctl", host_sysctl_values=VALUES, host_sysctl_state="absent").changed() == dict.fromkeys(hosts.names, 0)
