@@ -4,15 +4,13 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
-import subprocess
 import time
 import uuid
-from pathlib import Path
 
 import pytest
-import the_lab
+from ais_lab import continuous_traffic, good, playbook
 from ansible_collections.slipway.mlops.plugins.module_utils import _run_ais_cluster, _run_ais_cluster_info
 from ansible_collections.slipway.mlops.plugins.module_utils._clock import SystemClock
 from ansible_collections.slipway.mlops.plugins.module_utils._cluster import HttpCluster
@@ -20,7 +18,7 @@ from ansible_collections.slipway.mlops.plugins.module_utils._connect import endp
 from ansible_collections.slipway.mlops.plugins.module_utils._model import Ref
 from ansible_collections.slipway.mlops.plugins.module_utils._module import Call
 from ansible_collections.slipway.mlops.plugins.module_utils._yaml import load
-from the_lab import ANSIBLE_PLAYBOOK, INVENTORY, KUBECONFIG, ROOT
+from the_lab import KUBECONFIG
 
 NODES = ["w1", "w2", "w3"]
 DECLARED = {
@@ -38,19 +36,6 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.lab)
 
 
-def kubectl(*args, check=True, text=None):
-    return the_lab.kubectl("-n", "ais", *args, check=check, text=text)
-
-
-def playbook(*args, timeout=900):
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_STDOUT_CALLBACK": "json"}
-    command = [ANSIBLE_PLAYBOOK, "-i", INVENTORY, *args]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False, timeout=timeout)
-    text = done.stdout[done.stdout.find("{\n") :]
-    assert text, done.stderr[-2000:]
-    return done.returncode, json.loads(text)
-
-
 @pytest.fixture(scope="session")
 def api():
     if not os.path.exists(KUBECONFIG):
@@ -63,11 +48,8 @@ def api():
 @pytest.fixture(scope="session")
 def deployed(api):
     """The lab's own cluster, as site.yml leaves it."""
-    code, report = playbook("playbooks/hosts.yml", "--tags", "ais_datafs")
-    assert code == 0, json.dumps(report["stats"])
-    code, report = playbook("playbooks/apps.yml", "--tags", "aistore")
-    assert code == 0, json.dumps(report)[-3000:]
-    return report
+    good(playbook("playbooks/hosts.yml", "--tags", "ais_datafs"))
+    return good(playbook("playbooks/apps.yml", "--tags", "aistore"))
 
 
 def _options(module, **over):
@@ -100,6 +82,27 @@ def ask(api):
 
 
 @pytest.fixture
+def requests(api, monkeypatch):
+    """Every request of the block as (method, path)."""
+
+    @contextlib.contextmanager
+    def counted():
+        sent, send = [], api._send
+
+        def count(method, path, *rest, **options):
+            sent.append((method, path))
+            return send(method, path, *rest, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(api, "_send", count)
+            before = api.requests
+            yield sent
+            assert api.requests - before == len(sent)  # nothing went another way
+
+    return counted
+
+
+@pytest.fixture
 def delete_pod(api):
     def delete(name):
         ref = Ref("v1", "Pod", "ais", name)
@@ -120,48 +123,5 @@ def bucket(act):
 @pytest.fixture
 def traffic(bucket):
     """Objects written, read and checked without pause; calling it ends that and gives the summary."""
-    name = f"traffic-{uuid.uuid4().hex[:6]}"
-    script = (Path(__file__).parent / "continuous.py").read_text(encoding="utf-8")
-    locked = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name},
-        "spec": {
-            "restartPolicy": "Never",
-            "nodeName": "cp1",
-            "tolerations": [{"operator": "Exists"}],
-            "imagePullSecrets": [{"name": "slipway-registry"}],
-            "securityContext": {"runAsUser": 10004, "runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [
-                {
-                    "name": "traffic",
-                    "image": "registry.lab:5000/client:1",
-                    "command": ["python3", "-c", script, "http://ais-ais-proxy.ais.svc:51080/s3", bucket],
-                    "securityContext": locked,
-                }
-            ],
-        },
-    }
-    kubectl("apply", "-f", "-", text=json.dumps(pod))
-    try:
-        kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=280s")
-        _until(lambda: '"acknowledged"' in kubectl("logs", name, "--tail=1"), 60)
-
-        def summary():
-            kubectl("exec", name, "--", "touch", "/tmp/stop")
-            _until(lambda: '"summary"' in kubectl("logs", name, "--tail=1"), 240)
-            found = json.loads(kubectl("logs", name, "--tail=1"))["summary"]
-            print(json.dumps(found, indent=1))
-            return found
-
+    with continuous_traffic("ais", bucket) as summary:
         yield summary
-    finally:
-        kubectl("delete", "pod", name, "--grace-period=1", check=False)
-
-
-def _until(true, seconds):
-    ends = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < ends, f"not within {seconds} s"
-        time.sleep(1)

@@ -24,6 +24,7 @@ from botocore.config import Config
 
 ENDPOINT, BUCKET = sys.argv[1], sys.argv[2]
 SIZE = int(sys.argv[3]) if len(sys.argv) > 3 else 65536
+RUN = os.urandom(4).hex()  # keys of two runs in one bucket differ
 STOP = threading.Event()
 COUNTS = dict.fromkeys(("acknowledged", "write_failed", "read", "missing", "corrupt", "read_failed"), 0)
 ACKNOWLEDGED: dict[str, str] = {}
@@ -51,7 +52,7 @@ def count(name, error=None):
 def write(number):
     s3, index = client(), 0
     while not STOP.is_set():
-        key = f"w{number}/{index:06d}"
+        key = f"{RUN}/w{number}/{index:06d}"
         index += 1
         body = content(key)
         try:
@@ -63,7 +64,7 @@ def write(number):
         with LOCK:
             ACKNOWLEDGED[key] = hashlib.sha256(body).hexdigest()
         count("acknowledged")
-        time.sleep(0.02)
+        time.sleep(0.15)
 
 
 def read_one(s3, key):
@@ -117,7 +118,7 @@ def main():
                 lost.append([key, found])
                 break
             time.sleep(1)
-    listed = sum(len(page.get("Contents", [])) for page in s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET))
+    listed = sum(len(page.get("Contents", [])) for page in s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=RUN))
     print(json.dumps({"summary": {**COUNTS, "lost": len(lost), "listed": listed, "examples": lost[:5], "errors": ERRORS}}), flush=True)
 
 
