@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,14 +18,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from contenders import EMPTY, ROOT, SLIPWAY
+from objects import CREATE, SAME, Contenders, objects, spaces
+from results import Bench
+
+sys.path.insert(0, str(ROOT / "collections"))
+
 from ansible_collections.slipway.mlops.plugins.module_utils._connect import endpoint
 from ansible_collections.slipway.mlops.plugins.module_utils._http import Pool
 from ansible_collections.slipway.mlops.plugins.module_utils._kinds import BUILT_IN
 from ansible_collections.slipway.mlops.plugins.module_utils._manifest import read
 from ansible_collections.slipway.mlops.plugins.module_utils._yaml import load
-from contenders import EMPTY, ROOT, SLIPWAY
-from objects import CREATE, SAME, Contenders, objects, spaces
-from results import Bench
 
 SIZE = 200
 CONNECTIONS = (1, 4, 8, 16)

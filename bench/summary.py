@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 from results import FOLDER
 
 
 def main() -> None:
-    benches = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))]
+    benches = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"), key=by_number)]
     short = []
     for bench in benches:
         for ratio in bench["ratios"]:
@@ -22,6 +24,11 @@ def main() -> None:
         lines += [(FOLDER / f"{bench['name']}.md").read_text(encoding="utf-8"), f"![{bench['title']}]({bench['name']}.svg)", ""]
     (FOLDER / "README.md").write_text("\n".join(lines), encoding="utf-8")
     print("\n".join(lines[4 : 5 + len(short)]))
+
+
+def by_number(path: Path) -> list[tuple[int, str]]:
+    """objects-10 before objects-200 before objects-2000."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", path.stem)]
 
 
 if __name__ == "__main__":
