@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -91,8 +92,18 @@ def write(report: Mapping[str, Any], folder: str, template: str) -> dict[str, st
     os.makedirs(folder, mode=0o700, exist_ok=True)
     paths = {"json": os.path.join(folder, "report.json"), "html": os.path.join(folder, "report.html")}
     _files.write_atomic(paths["json"], (json.dumps(report, indent=1, sort_keys=True) + "\n").encode(), new_mode=0o600)
-    _files.write_atomic(paths["html"], _report_html.page(report, template).encode(), new_mode=0o600)
+    _files.write_atomic(paths["html"], _report_html.page(report, template, _load(folder)).encode(), new_mode=0o600)
     return paths
+
+
+def _load(folder: str) -> dict[str, Any] | None:
+    """What playbooks/aisloader.yml left beside the report: `about`, `summary` and the plot, base64. None without it."""
+    from ansible_collections.slipway.mlops.plugins.module_utils import _files
+
+    figures, plot = (_files.read(os.path.join(folder, f"aistore-load.{kind}")) for kind in ("json", "svg"))
+    if figures is None or plot is None:
+        return None
+    return {**json.loads(figures), "plot": base64.b64encode(plot).decode()}
 
 
 def complete(written: Mapping[str, Any], run: dict[str, Any]) -> None:

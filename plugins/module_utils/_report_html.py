@@ -15,15 +15,15 @@ from typing import Any
 NODE_WIDTH, LINE, PAD = 232, 22, 12
 
 
-def page(report: Mapping[str, Any], template: str) -> str:
-    """The whole page; `template` is the path of the Jinja template."""
+def page(report: Mapping[str, Any], template: str, load: Mapping[str, Any] | None = None) -> str:
+    """The whole page; `template` is the path of the Jinja template, `load` what load generators measured."""
     import jinja2  # here: ansible-test imports every file without it
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["size"] = size
     text = Path(template).read_text(encoding="utf-8")
     return environment.from_string(text).render(
-        report=report, topology=topology(report["nodes"]), timeline=timeline(report["run"]["steps"]) if report["run"] else ""
+        report=report, load=load, topology=topology(report["nodes"]), timeline=timeline(report["run"]["steps"]) if report["run"] else ""
     )
 
 

@@ -53,7 +53,7 @@ def run(call: Call) -> dict[str, Any]:
 
 def _write(directory: str, files: dict[str, str], check_mode: bool) -> list[str]:
     if not check_mode:
-        os.makedirs(directory, exist_ok=True)
+        os.makedirs(directory, mode=0o700, exist_ok=True)  # as the report beside it
     written = []
     for name, content in files.items():
         path = os.path.join(directory, name)

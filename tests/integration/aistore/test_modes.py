@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import the_lab
@@ -134,19 +135,29 @@ def test_https_with_a_given_secret_and_a_sysctl_of_the_pods(small, tmp_path):
 
 
 def test_a_load_balancer_gives_clients_outside_every_address_they_need(small):
-    """The lab has no load balancer: the test gives the Services the addresses that one would, and kube-proxy does the rest."""
+    """The lab has no load balancer: the test gives the Services the addresses that they ask for, and kube-proxy does the rest."""
     proxy, target = "192.0.2.10", "192.0.2.11"
     over = {"aistore_access": "load_balancer", "aistore_public_addresses": {NODE: target}, "aistore_load_balancer_address": proxy}
-    played = small.play(**over)
-    services = {item["metadata"]["name"]: item["spec"] for item in json.loads(small.kubectl("get", "services", "-o", "json"))["items"]}
-    given = {name: spec["loadBalancerIP"] for name, spec in services.items() if spec["type"] == "LoadBalancer"}
-    assert given == {"ais-ais-proxy": proxy, f"ais-ais-target-{NODE}": target}
-    for name, ip in given.items():
-        status = json.dumps({"status": {"loadBalancer": {"ingress": [{"ip": ip, "ipMode": "VIP"}]}}})
-        small.kubectl("patch", "service", name, "--subresource=status", "--type=merge", "-p", status)
+    with ThreadPoolExecutor() as pool:
+        balancer = pool.submit(balance, small, ["ais-ais-proxy", f"ais-ais-target-{NODE}"])
+        played = small.play(**over)
+        assert balancer.result() == [proxy, target]
     good(played)
+    assert good(small.play(**over)).changed == 0
     assert small.ask()["problems"] == []
     client(small, f"http://{proxy}:51080/s3", "w2", host_network=True)
-    # What a redirected client meets: the target's own address.
+    # Whom a proxy redirects goes to the target's own address.
     local = json.loads(json.loads(small.kubectl("get", "configmap", "ais-ais-config", "-o", "json"))["data"][f"ais-ais-target-{NODE}.json"])
     assert local["host_net"]["hostname"] == target
+
+
+def balance(small, names):
+    """What a load balancer does once the Services are there; the addresses that it gave."""
+    given = []
+    for name in names:
+        address_of = ["get", "service", name, "-o", "jsonpath={.spec.loadBalancerIP}"]
+        asked = until(f"Service {name} asks for an address", lambda words=address_of: small.kubectl(*words), 90)
+        status = json.dumps({"status": {"loadBalancer": {"ingress": [{"ip": asked, "ipMode": "VIP"}]}}})
+        small.kubectl("patch", "service", name, "--subresource=status", "--type=merge", "-p", status)
+        given.append(asked)
+    return given

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from ansible_collections.slipway.mlops.plugins.module_utils import _report, _report_html
+from ansible_collections.slipway.mlops.plugins.module_utils import _ais_load, _report, _report_html
 
 ROOT = Path(__file__).resolve().parents[3]
 TEMPLATE = str(ROOT / "playbooks/templates/report.html.j2")
@@ -113,6 +113,18 @@ def test_the_files_are_for_the_owner_alone_and_the_run_is_added_later(tmp_path: 
     assert "Where the time went" in Path(paths["html"]).read_text()
     assert json.loads(Path(paths["json"]).read_text())["run"] == run
     assert {stat.S_IMODE(os.stat(path).st_mode) for path in paths.values()} == {0o600}
+
+
+def test_the_page_shows_the_load_that_was_measured(tmp_path: Path) -> None:
+    runs = [_ais_load.parse("w3", (Path(__file__).parent / "recorded" / "aisloader.txt").read_text(encoding="utf-8"))]
+    figures = {"about": {"loaders": HOSTILE}, "summary": _ais_load.summary(runs)}
+    (tmp_path / "aistore-load.json").write_text(json.dumps(figures))
+    (tmp_path / "aistore-load.svg").write_text(_ais_load.plot(runs, HOSTILE))
+    page = Path(_report.write(full_report(), str(tmp_path), TEMPLATE)["html"]).read_text()
+    assert "Load on AIStore" in page and "GET" in page and "2.57" in page
+    assert "<script" not in page
+    # The plot is a picture in the page: nothing is loaded from outside, and no script in it would run.
+    assert re.findall(r"""(?:src|href)\s*=\s*"([^,]+),""", page) == ["data:image/svg+xml;base64"]
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1023, "1023 B"), (2 << 30, "2.0 GiB"), (5 << 50, "5.0 PiB"), (5000 << 50, "5000.0 PiB")])
