@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What the API server alone takes: a tight client that sends ready-made requests over kept connections and looks at nothing but the status.
 
-200 objects of eight kinds (those of objects.py): server-side apply of new ones and of unchanged ones over 1, 4, 8 and 16 connections, GETs, and one LIST
+200 objects of eight kinds (those of objects.py): server-side apply of new ones and of unchanged ones over 1, 8 and 16 connections, GETs, and one LIST
 of each kind. Beside it, in the same rounds, our task with the same objects, so that its distance from the limit is a number.
 """
 
@@ -31,7 +31,7 @@ from ansible_collections.slipway.mlops.plugins.module_utils._manifest import rea
 from ansible_collections.slipway.mlops.plugins.module_utils._yaml import load
 
 SIZE = 200
-CONNECTIONS = (1, 4, 8, 16)
+CONNECTIONS = (1, 8, 16)
 OURS = 8  # connections that our modules use
 
 

@@ -163,7 +163,7 @@ def one_size(contenders: Contenders, proxy: FaultProxy, folder: Path, size: int,
             for contender in names:
                 proxy.forget()
                 contenders.run(contender, case, homes[contender], str(through))
-                bench.add(f"{label}, {case}, requests", contender, [len(proxy.seen)], "")
+                bench.add(f"{label}, {case}", contender, [len(proxy.seen)], "requests")
     found: Found = {}
     proxy.delay = delay / 1000
     for number in range(runs):

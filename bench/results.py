@@ -76,7 +76,7 @@ class Bench:
         lines = [f"## {self.title}", "", f"`{self.command}`, {_now()}, {machine()}.", ""]
         lines += ["| case | contender | min | median | max | unit | runs | |", "|---|---|---|---|---|---|---|---|"]
         for row in self.rows:
-            low, middle, high = (_figure(value) for value in (min(row.samples), row.median, max(row.samples)))
+            low, middle, high = (_figure(value, row.unit) for value in (min(row.samples), row.median, max(row.samples)))
             lines.append(f"| {row.case} | {row.contender} | {low} | **{middle}** | {high} | {row.unit} | {len(row.samples)} | {row.note} |")
         if self.ratios:
             lines += ["", "| ratio (theirs / ours, medians of this run) | measured | asked for | |", "|---|---|---|---|"]
@@ -106,14 +106,16 @@ def plot(title: str, rows: list[Row]) -> str:
         parts.append(f'<text x="250" y="{y + 13}" text-anchor="end">{html.escape(row.contender[:38])}</text>')
         parts.append(f'<rect x="260" y="{y + 2}" width="{max(1, row.median * scale):.1f}" height="14" fill="#2962a8" rx="2"/>')
         parts.append(f'<path d="M{260 + min(row.samples) * scale:.1f} {y + 9}H{260 + max(row.samples) * scale:.1f}" stroke="#e08a00" stroke-width="2"/>')
-        parts.append(f'<text x="{266 + max(row.samples) * scale:.1f}" y="{y + 13}">{_figure(row.median)} {html.escape(row.unit)}</text>')
+        parts.append(f'<text x="{266 + max(row.samples) * scale:.1f}" y="{y + 13}">{_figure(row.median, row.unit)} {html.escape(row.unit)}</text>')
         y += 20
     style = "<style>text{fill:#1d2430}svg{background:#fff}@media(prefers-color-scheme:dark){text{fill:#e4e8ed}svg{background:#14181d}}</style>"
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 800 {y + 16}" font-family="system-ui, sans-serif" font-size="12">{style}'
     return head + f'<text x="10" y="24" font-size="15" font-weight="600">{html.escape(title)}</text>' + "".join(parts) + "</svg>\n"
 
 
-def _figure(value: float) -> str:
+def _figure(value: float, unit: str = "") -> str:
+    if unit == "requests":
+        return f"{value:.0f}"
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
