@@ -16,13 +16,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import browser
-from aim_lab import IMAGE, NAMESPACE, PREFIX, Aim, namespace_with_registry
-from the_lab import ANSIBLE_PLAYBOOK, KUBECONFIG, ROOT, changed, kubectl, until
+from aim_lab import NAMESPACE, PREFIX, Aim, namespace_with_registry
+from the_lab import ANSIBLE_PLAYBOOK, INVENTORY, KUBECONFIG, ROOT, changed, kubectl, until
 
 pytestmark = pytest.mark.lab
 
@@ -139,20 +140,75 @@ def test_an_update_never_runs_two_pods_and_never_meets_a_lock(aim: Aim, updated:
     until("the run of before", lambda: complete(aim, logged))
 
 
+TLS = {"aim_tracking_tls_secret": "tracking", "aim_tracking_ca_key": "tls.crt"}
+
+
+@pytest.fixture
+def certified(aim: Aim, folder: Path) -> Iterator[str]:
+    """The tracking server with a certificate that signs itself; its text."""
+    key, certificate = folder / "tls.key", folder / "tls.crt"
+    subject = ["-subj", "/CN=aim", "-addext", f"subjectAltName=DNS:aim.{NAMESPACE}", "-days", "2"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(certificate), *subject]
+    subprocess.run(command, capture_output=True, check=True)
+    kubectl("-n", NAMESPACE, "create", "secret", "tls", "tracking", f"--key={key}", f"--cert={certificate}")
+    aim.play(**TLS)
+    aim.wait_ready()
+    yield certificate.read_text()
+    aim.play()
+    aim.wait_ready()
+
+
 @pytest.mark.long
-def test_a_copy_comes_back(aim: Aim, logged: str) -> None:
+def test_the_tracking_server_speaks_tls_to_those_who_trust_it(aim: Aim, certified: str) -> None:
+    trusting = (
+        "import os, sys\nopen('/tmp/ca.crt', 'w').write(sys.argv.pop())\nos.environ.update(SSL_CERT_FILE='/tmp/ca.crt', REQUESTS_CA_BUNDLE='/tmp/ca.crt')\n"
+    ) + WRITE
+    run = aim.exec(trusting, TRACKING, "by-tls", str(POINTS), "0", certified).split()[0]
+    until("all values, and the run closed", lambda: complete(aim, run))
+    plain = "import sys, urllib.request\nurllib.request.urlopen(sys.argv[1], timeout=10)"
+    with pytest.raises(AssertionError, match=r"RemoteDisconnected|BadStatusLine|Connection reset"):
+        aim.exec(plain, f"http://aim.{NAMESPACE}:53800/status/")
+    aim.play("--tags", "aim_close", **TLS)  # the role's own client trusts it, too
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        (
+            {"aim_ingress_host": "aim.example.org", "aim_ingress_class": "nginx", "aim_ingress_auth_secret": "users", "aim_ingress_tls_secret": "cert"},
+            ["Ingress aim: created"],
+        ),
+        ({"aim_ingress_host": "aim.example.org", "aim_ingress_controller": "haproxy", "aim_ingress_auth_secret": "users"}, ["Ingress aim: created"]),
+        ({"aim_service_type": "LoadBalancer", "aim_is_open_to_anyone": True}, ["Service aim-ui: created"]),
+        (
+            {"aim_name": "shared", "aim_volume_is_shared": True, "aim_nfs_server": "nfs.example.org", "aim_nfs_path": "/aim"},
+            ["PersistentVolume aim-test-aim-shared-repo: created", "PersistentVolumeClaim shared-repo: created"],
+        ),
+    ],
+    ids=["nginx", "haproxy", "load balancer", "nfs"],
+)
+def test_the_api_server_accepts_what_the_lab_cannot_run(aim: Aim, values: dict[str, Any], shown: list[str]) -> None:
+    """A look ahead sends every object to it as a dry run."""
+    output = aim.play("--check", **values)
+    assert not [line for line in shown if line not in output], output[-3000:]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("label", ["first", "second"])
+def test_a_copy_comes_back(aim: Aim, logged: str, label: str) -> None:
+    """Twice: what a restoration leaves behind must not stand in the way of the next."""
     until("the run", lambda: complete(aim, logged))
-    aim.play("--tags", "aim_copy", aim_copy_label="test")
-    names = re.findall(r"to (\d{8}T\d{6}Z-test)", copies_log())
-    assert names
+    aim.play("--tags", "aim_copy", aim_copy_label=label)
+    names = re.findall(rf"to (\d{{8}}T\d{{6}}Z-{label})", copies_log())
+    assert len(names) == 1
     aim.wait_ready()
     aim.ask(f"/api/runs/{logged}", method="DELETE")
     with pytest.raises(AssertionError, match="404"):
         aim.run_of(logged)
     refused = aim.play("--tags", "aim_restore", fails=True, aim_restore_copy="20200101T000000Z-none")
-    assert "There is no copy" in refused and names[-1] in refused
+    assert "There is no copy" in refused and names[0] in refused
     aim.wait_ready()
-    aim.play("--tags", "aim_restore", aim_restore_copy=names[-1])
+    aim.play("--tags", "aim_restore", aim_restore_copy=names[0])
     aim.wait_ready()
     until("the run is back", lambda: complete(aim, logged))
 
@@ -165,33 +221,36 @@ def copies_log() -> str:
 
 @pytest.mark.long
 def test_removal_keeps_the_repository(aim: Aim, logged: str, folder: Path) -> None:
-    play = folder / "absent.yml"
-    play.write_text(
-        "- hosts: localhost\n  connection: local\n  gather_facts: false\n  tasks:\n    - slipway.mlops.k8s_manifests:\n"
-        f"        {{kubeconfig: '{KUBECONFIG}', name: aim, namespace: {NAMESPACE}, state: absent}}\n"
-    )
-    done = subprocess.run([ANSIBLE_PLAYBOOK, "-i", "localhost,", str(play)], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert not aim.pods()
+    remove(folder)
+    until("no pod", lambda: not aim.pods())
     assert "aim-repo" in kubectl("-n", NAMESPACE, "get", "pvc", "-o", "name")
     aim.play()
     aim.wait_ready()
     until("the run of before", lambda: complete(aim, logged))
 
 
-VOLUME = {"hostPath": {"path": "/srv/aim-test-foreign", "type": "DirectoryOrCreate"}}
+def remove(folder: Path, *data: str) -> None:
+    """As docs/aim.md tells."""
+    play = folder / "absent.yml"
+    play.write_text(
+        "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - slipway.mlops.k8s_manifests:\n"
+        f"        {{kubeconfig: '{KUBECONFIG}', name: aim, namespace: {NAMESPACE}, state: absent, delete_data: {json.dumps(data)}}}\n"
+    )
+    done = subprocess.run([ANSIBLE_PLAYBOOK, "-i", INVENTORY, str(play)], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.long
-def test_a_volume_of_another_owner_is_refused_with_the_exact_reason(folder: Path) -> None:
-    namespace = PREFIX + "owner"
-    namespace_with_registry(namespace)
+FOREIGN = "/srv/aim-test-foreign"  # made by the kubelet for root alone
+
+
+def bound(namespace: str, source: dict[str, Any]) -> str:
+    """A claim on node w3, bound to a volume that is not made for Aim."""
     on_w3 = {"key": "kubernetes.io/hostname", "operator": "In", "values": ["w3"]}
     volume = {
         "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": namespace},
         "spec": {
             "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "",
-            "claimRef": {"namespace": namespace, "name": "foreign"}, **VOLUME,
+            "claimRef": {"namespace": namespace, "name": "foreign"}, **source,
             "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [on_w3]}]}},
         },
     }  # fmt: skip
@@ -199,14 +258,28 @@ def test_a_volume_of_another_owner_is_refused_with_the_exact_reason(folder: Path
         "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "foreign", "namespace": namespace},
         "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "", "volumeName": namespace, "resources": {"requests": {"storage": "1Gi"}}},
     }  # fmt: skip
-    try:
-        kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": [volume, claim]}))
-        output = Aim(folder, namespace).play(fails=True, aim_existing_claim="foreign", aim_copies_claim="", aim_image=IMAGE)
-        assert "/repo belongs to 0:0 with mode 0755; user 10003" in output
-        assert "Set aim_uid and aim_gid to its owner" in output
-    finally:
-        kubectl("delete", "namespace", namespace, "--wait=false", check=False)
-        kubectl("delete", "pv", namespace, "--wait=false", check=False)
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": [volume, claim]})
+
+
+@pytest.mark.long
+def test_a_volume_of_another_owner_is_refused_with_the_exact_reason_or_repaired(folder: Path) -> None:
+    """The same folder of root's, once as a volume that does not heed fsGroup and once as one that does."""
+    for kind, source in {"refused": {"hostPath": {"path": FOREIGN, "type": "DirectoryOrCreate"}}, "repaired": {"local": {"path": FOREIGN}}}.items():
+        namespace = PREFIX + kind
+        namespace_with_registry(namespace)
+        try:
+            kubectl("apply", "-f", "-", text=bound(namespace, source))
+            server = Aim(folder, namespace)
+            values = {"aim_existing_claim": "foreign", "aim_copies_claim": "", "aim_wait_timeout": 180 if kind == "refused" else 600}
+            output = server.play(fails=kind == "refused", **values)
+            if kind == "refused":
+                assert "/repo belongs to 0:0 with mode 0755; user 10003" in output
+                assert "Set aim_uid and aim_gid to its owner" in output
+            else:
+                server.wait_ready()
+        finally:
+            kubectl("delete", "namespace", namespace, "--timeout=120s", check=False)
+            kubectl("delete", "pv", namespace, "--wait=false", check=False)
 
 
 WRITERS = """
@@ -260,3 +333,11 @@ def memory_peak(container: str) -> int:
     """Bytes, by the kernel; cgroup version 2 or 1."""
     script = "cat /sys/fs/cgroup/memory.peak /sys/fs/cgroup/memory/memory.max_usage_in_bytes 2>/dev/null | head -1"
     return int(kubectl("-n", NAMESPACE, "exec", "deploy/aim", "-c", container, "--", "sh", "-c", script))
+
+
+@pytest.mark.long
+def test_a_claim_goes_when_it_is_named(aim: Aim, folder: Path) -> None:
+    """The last of all."""
+    remove(folder, "PersistentVolumeClaim/aim-repo")
+    until("the end of the claim", lambda: "aim-repo" not in kubectl("-n", NAMESPACE, "get", "pvc", "-o", "name"))
+    assert "aim-copies" in kubectl("-n", NAMESPACE, "get", "pvc", "-o", "name")
