@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ def kubectl(config: Path, *arguments: str) -> str:
 
 def merge(path: Path, *arguments: str) -> dict[str, Any]:
     """Through Ansible, as users do; nothing secret in its most talkative output."""
-    command = ["ansible", "localhost", "-m", "slipway.mlops.kubeconfig", "-a", " ".join([f"path={path}", *arguments]), "--diff", "-vvvv"]
+    ansible = str(Path(sys.executable).with_name("ansible"))
+    command = [ansible, "localhost", "-m", "slipway.mlops.kubeconfig", "-a", " ".join([f"path={path}", *arguments]), "--diff", "-vvvv"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     for secret in secrets(path):
