@@ -26,7 +26,6 @@ from slipway_lab import containers, layout
 
 HERE = Path(__file__).parent
 LAB = layout.from_environment(ROOT).name
-DISK = 7  # beside the lab's own; `lab/lab down` takes it away, too
 
 
 def play_command(*args, **over):
@@ -91,13 +90,11 @@ def restart_node(node):
 
 
 class Small:
-    """A cluster beside the lab's own, in a namespace and on disks of its own (1 GiB each, mounted on `path`). Its name is that of the lab's, since
-    node labels name one cluster per node."""
+    """A cluster beside the lab's own, in a namespace and on disks of its own: of 1 GiB, mounted on `path`, named with `disk` (a number beside those of
+    the lab, so that `lab/lab down` takes them away, too). Its name is that of the lab's, since node labels name one cluster per node."""
 
-    path = "/ais-small/disk"
-
-    def __init__(self, api, namespace, targets, proxies, **over):
-        self.api, self.namespace, self.proxies = api, namespace, proxies
+    def __init__(self, api, namespace, disk, targets, proxies, **over):
+        self.api, self.namespace, self.disk, self.proxies, self.path = api, namespace, disk, proxies, f"/{namespace}/disk"
         self.variables = {
             "aistore_cluster": "ais", "aistore_namespace": namespace, "aistore_targets": targets, "aistore_proxies": proxies,
             "aistore_initial_primary": proxies[0], "aistore_mountpaths": [self.path], "aistore_mountpaths_by_target": {},
@@ -109,7 +106,7 @@ class Small:
         """A new disk with XFS, mounted on the node as ais_datafs would; nothing where it has been done."""
         if node in self._disks:
             return
-        file = STATE / "disks" / f"{LAB}-{node}-disk{DISK}.img"
+        file = STATE / "disks" / f"{LAB}-{node}-disk{self.disk}.img"
         with file.open("wb") as new:
             new.truncate(1 << 30)
         device = subprocess.run(["losetup", "--find", "--show", "--nooverlap", str(file)], capture_output=True, text=True, check=True).stdout.strip()
@@ -119,7 +116,7 @@ class Small:
         self.mount_again(node)
 
     def mount_again(self, node):
-        ssh(node, f"mkdir -p {self.path} && mount -o noatime /dev/disk/by-id/{LAB}-{node}-disk{DISK} {self.path} && chown 10002:10002 {self.path}")
+        ssh(node, f"mkdir -p {self.path} && mount -o noatime /dev/disk/by-id/{LAB}-{node}-disk{self.disk} {self.path} && chown 10002:10002 {self.path}")
 
     def remove(self):
         """The cluster and its disks; data included, since it is the test's."""
@@ -127,7 +124,7 @@ class Small:
         the_lab.kubectl("delete", "persistentvolume", "-l", f"slipway.mlops/test={self.namespace}", check=False)
         for node, (device, file) in self._disks.items():
             until(f"{self.path} on {node} is free", lambda node=node: not ssh(node, f"! mountpoint -q {self.path} || umount {self.path} || echo busy"), 60)
-            ssh(node, f"rmdir {self.path} {Path(self.path).parent}; rm -f /dev/disk/by-id/{LAB}-{node}-disk{DISK}", check=False)
+            ssh(node, f"rmdir {self.path} {Path(self.path).parent}; rm -f /dev/disk/by-id/{LAB}-{node}-disk{self.disk}", check=False)
             subprocess.run(["losetup", "--detach", device], check=True)
             file.unlink()
 

@@ -19,7 +19,7 @@ AT_START = {"memsys": {"min_free": "1GiB"}, "timeout": {"max_keepalive": "6s"}} 
 @pytest.fixture(scope="module")
 def small(api):
     """Two targets; its disks are mounted by the tests."""
-    cluster = Small(api, SPACE, NODES[:2], NODES)
+    cluster = Small(api, SPACE, 8, NODES[:2], NODES)
     yield cluster
     cluster.remove()
 

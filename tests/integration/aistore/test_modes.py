@@ -35,7 +35,7 @@ def small(api, request):
     """A cluster of one proxy and one target on one node, not deployed yet."""
     node = getattr(request, "param", NODE)
     tolerated = [{"operator": "Exists"}] if node == "cp1" else []
-    cluster = Small(api, SPACE, [node], [node], aistore_proxies_min=1, aistore_tolerations=tolerated)
+    cluster = Small(api, SPACE, 7, [node], [node], aistore_proxies_min=1, aistore_tolerations=tolerated)
     cluster.mount(node)
     yield cluster
     cluster.remove()
@@ -110,8 +110,7 @@ def test_local_volumes_run_under_restricted_pod_security(small):
         labels = json.loads(the_lab.kubectl("get", "namespace", SPACE, "-o", "json"))["metadata"]["labels"]
         assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
         client(small, f"http://ais-ais-proxy.{SPACE}.svc:51080/s3", "cp1")
-        # Another storage of the same disk keeps what is on it.
-        assert ssh(NODE, f"ls -A {small.path}").split()[0] == ".slipway-aistore.json"
+        assert ssh(NODE, f"ls -A {small.path}").split() == [".slipway-aistore.json", f"{SPACE}.ais"]  # marker and data, as with hostPath
     finally:
         small.kubectl("delete", "statefulset", "--all", "--timeout=120s")
         small.kubectl("delete", "persistentvolumeclaim", "--all", "--timeout=120s")
