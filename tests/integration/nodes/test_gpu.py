@@ -136,7 +136,7 @@ def test_a_pod_of_the_class_runs_through_nvidias_runtime_built_from_source(clust
     kubectl("-n", namespace, "apply", "-f", "-", text=json.dumps(body))
     uid = finished(namespace, "plain", "Running")["metadata"]["uid"]
     # The shim was told to run it with this very program.
-    options = ssh(NODE, f"for t in /run/containerd/io.containerd.runtime.v2.task/k8s.io/*; do grep -ql {uid} $t/config.json && cat $t/options.json; done")
+    options = ssh(NODE, f"for t in /run/containerd/io.containerd.runtime.v2.task/k8s.io/*; do grep -ql {uid} $t/config.json && cat $t/options.json; done; true")
     assert RUNTIME in options
 
 
@@ -211,9 +211,9 @@ def test_the_plugin_comes_back_after_the_kubelet_was_restarted(folder: Path, clu
 def test_an_engine_that_does_not_come_up_gets_its_old_file_back(folder: Path, configured: dict[str, Any], witnesses: str) -> None:
     before = ssh(NODE, f"cat {CONFIG}")
     pods = _pods(witnesses)
-    unit = f"[Service]\nExecStartPre=/bin/sh -c '! grep -q nvidia-broken {CONFIG}'\n"
+    unit = f"[Service]\nExecStartPre=/bin/sh -c '! grep -q default_runtime_name.*nvidia-test {CONFIG}'\n"
     ssh(NODE, f"mkdir -p $(dirname {BREAKS}) && cat > {BREAKS} && systemctl daemon-reload", unit.encode())
-    failed = gpu(folder, handler="nvidia-broken", timeout_seconds=20)
+    failed = gpu(folder, is_default=True, timeout_seconds=20)
     ssh(NODE, f"rm -f {BREAKS} && systemctl daemon-reload")
     assert failed.returncode != 0
     assert "The old content was put back" in failed.output
