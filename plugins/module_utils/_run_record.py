@@ -10,6 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 CHANGING = ("created", "updated", "deleted")
+# What a run of this stage alone ends with, where nothing failed and nothing is left to verify.
+ENDS = {
+    "Inventory": "Only the inventory was looked at; it can work. `ansible-playbook playbooks/plan.yml` says what site.yml would do.",
+    "Images": "The registry holds the images of the workloads.",
+    "Uninstall": "What site.yml made is gone; claims, volumes, generated Secrets, namespaces and the content of disks stay until they are named.",
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,8 @@ class Run:
     @property
     def is_dry(self) -> bool:
         """Whether the run only looked ahead: something was looked at in check mode, and nothing outside it could change."""
-        return self.report is None and any(step.check and step.role for step in self.steps) and not any(step.role and not step.check for step in self.steps)
+        looked = [step.check for step in self.steps if step.stage != "Inventory" and step.outcome != "skipped"]
+        return self.report is None and bool(looked) and all(looked)
 
     def stage(self, play_name: str) -> str:
         """The stage of a play: what stands before `|` in its name."""
@@ -117,10 +124,10 @@ def verdict(run: Run, failed: bool) -> str:
         return f"NOT READY: the report says what is missing and why: {place}"
     if failed:
         return "NOT VERIFIED: the run stopped before it could read back what it made. Mend the above, then run the same command again."
-    if not any(step.role for step in run.steps):
-        return "Only the inventory was looked at; it can work. `ansible-playbook playbooks/plan.yml` says what site.yml would do."
     if run.is_dry:
         return "This was a look ahead: nothing was touched. Run the same without --check (or site.yml instead of plan.yml) to do it."
+    if len(run.stages) == 1 and run.stages[0] in ENDS:
+        return ENDS[run.stages[0]]
     return "NOT VERIFIED: the stage `verify` was not part of this run; `ansible-playbook playbooks/verify.yml` reads everything back."
 
 
