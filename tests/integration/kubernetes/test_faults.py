@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -13,7 +14,8 @@ import threading
 import time
 
 import pytest
-from ansible_collections.slipway.mlops.plugins.module_utils._model import Ref
+from ansible_collections.slipway.mlops.plugins.module_utils._clock import SystemClock
+from ansible_collections.slipway.mlops.plugins.module_utils._model import Ref, Stopped
 from fault_proxy import Fault
 from kube_lab import ROOT
 
@@ -348,3 +350,47 @@ def test_a_run_that_is_killed_leaves_nothing_that_the_next_does_not_put_right(wh
     assert admin.get(Ref("apps/v1", "Deployment", namespace, "web")) is None
     assert module(*FINAL)["changed"] is False
     assert len(proxy.seen) == sent, "a killed run sends nothing more"
+
+
+TWELVE_OLD = [*configs(4, k="v"), *[config(f"old{index}", k="v") for index in range(4)]]
+TWELVE = [
+    *configs(8, k="w"),
+    {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"k": "v"}},
+    {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a"}},
+    {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "v"}, "spec": {"clusterIP": "None", "selector": {"a": "b"}, "ports": [{"port": 80}]}},
+    {**deployment(), "spec": {**deployment()["spec"], "replicas": 0}},
+]
+
+
+@pytest.mark.long
+def test_a_run_that_ends_at_any_request_is_put_right_by_the_next(proxied, proxy, namespace, admin, module):
+    """Twelve objects; the clock of the run stops at its n-th request, which is still sent, and nothing after it."""
+
+    def seen():
+        kinds = ("ConfigMap", "Secret", "Service", "Deployment")
+        found = {(kind, item["metadata"]["name"]) for kind in kinds for item in admin.list("apps/v1" if kind == "Deployment" else "v1", kind, namespace).items}
+        return found - {("ConfigMap", "kube-root-ca.crt")}
+
+    def start_over():
+        assert not module(*TWELVE_OLD).get("failed")
+        proxy.forget()
+
+    start_over()
+    assert not proxied(*TWELVE, wait=False).get("failed")
+    total, wanted = len(proxy.seen), seen()
+    assert total > 20
+    for last in range(total):
+        start_over()
+        clock = SystemClock()
+        proxy.rule = lambda number, method, path, last=last, clock=clock: clock.stop() if number >= last else None
+        with contextlib.suppress(Stopped):
+            proxied(*TWELVE, wait=False, clock=clock)
+        deadline = time.monotonic() + 30
+        while proxy.busy and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert len(proxy.seen) <= last + 1 + 8, "threads that were about to send have sent nothing more"
+        proxy.rule = lambda number, method, path: None
+        result = module(*TWELVE, wait=False)
+        assert not result.get("failed"), f"ended at request {last}: {result['msg']}"
+        assert seen() == wanted, f"ended at request {last}"
+        assert module(*TWELVE, wait=False)["changed"] is False, f"ended at request {last}"
