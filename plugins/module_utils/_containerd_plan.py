@@ -12,7 +12,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,10 +86,13 @@ def plan(containerd: Containerd, handler: Handler, present: bool = True) -> Plan
     return Plan(edits, table["options"], cri, _notes(containerd, root))
 
 
-def differences(before: Mapping[str, Any], after: Mapping[str, Any], handler: Handler) -> list[str]:
-    """What two outputs of `containerd config dump` say against a change, as containerd itself understands it: everything but the handler stays."""
+def differences(before: Mapping[str, Any], after: Mapping[str, Any], handler: Handler, former: Collection[str] = ()) -> list[str]:
+    """What two outputs of `containerd config dump` say against a change, as containerd itself understands it: everything but the handler stays.
+
+    `former`: handlers of ours, which may go, as where the handler gets another name.
+    """
     found = []
-    old, new = (_without_handler(dump, handler.name) for dump in (before, after))
+    old, new = (_without_handlers(dump, {handler.name, *former}) for dump in (before, after))
     for name in sorted(set(old) | set(new)):
         if old.get(name) != new.get(name) and before:
             found.append(f"{name} would change from {old.get(name)!r} to {new.get(name)!r}")
@@ -110,7 +113,17 @@ def _runtimes(dump: Mapping[str, Any]) -> dict[str, Any]:
     return next(filter(None, tables), {})
 
 
-def _without_handler(dump: Mapping[str, Any], name: str) -> dict[str, str]:
+def own_handlers(files: Mapping[str, bytes | None]) -> set[str]:
+    """Names of the handlers that stand in our block, or in our drop-in."""
+    names: set[str] = set()
+    for path, content in files.items():
+        text = decode(content or b"")
+        begin, end = toml_edit.block(text, MARK) or ((0, len(text)) if path.endswith("/" + DROP_IN) else (0, 0))
+        names.update(_runtimes(toml.parse(text[begin:end]).data))
+    return names - {"runc"}
+
+
+def _without_handlers(dump: Mapping[str, Any], names: Collection[str]) -> dict[str, str]:
     """The dump as dotted path -> value, without what a handler may change, and without what is empty: a default that was written out says no more."""
     flat: dict[str, str] = {}
 
@@ -118,11 +131,15 @@ def _without_handler(dump: Mapping[str, Any], name: str) -> dict[str, str]:
         if isinstance(value, Mapping) and value:
             for key, inner in value.items():
                 walk(inner, (*path, key))
-        elif value and not (path[:1] == ("imports",) or path[-1:] in (("default_runtime_name",), ("enable_cdi",)) or ("runtimes", name) in zip(path, path[1:])):
+        elif value and not (path[:1] == ("imports",) or path[-1:] in (("default_runtime_name",), ("enable_cdi",)) or _is_of(names, path)):
             flat[".".join(path)] = repr(value)
 
     walk(dump, ())
     return flat
+
+
+def _is_of(names: Collection[str], path: Path) -> bool:
+    return any(table == "runtimes" and name in names for table, name in zip(path, path[1:]))
 
 
 def rooted(text: str, files: Mapping[str, str]) -> str:

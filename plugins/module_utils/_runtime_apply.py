@@ -135,7 +135,7 @@ def _try_containerd(runtime: Runtime, plan: Plan, handler: Handler, present: boo
         _put(root, _containerd_plan.rooted((after[runtime.config] or b"version = 2\n").decode(), imported).encode())
         new = _dump([program, "--config", root, "config", "dump"])
     old = _dump([program, "--config", runtime.config, "config", "dump"]) if runtime.files.get(runtime.config) is not None else {}
-    problems = _containerd_plan.differences(old, new, handler) if present else []
+    problems = _containerd_plan.differences(old, new, handler, _containerd_plan.own_handlers(runtime.files)) if present else []
     if problems:
         raise Refused([f"`containerd config dump` of the new configuration: {problem}. Nothing was written." for problem in problems])
 

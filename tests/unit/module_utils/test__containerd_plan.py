@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils import _toml as toml
-from ansible_collections.slipway.mlops.plugins.module_utils._containerd_plan import Containerd, Handler, Plan, differences, plan
+from ansible_collections.slipway.mlops.plugins.module_utils._containerd_plan import DROP_IN, Containerd, Handler, Plan, differences, own_handlers, plan
 from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Refused
 from golden import CONFIG, DROP_INS, GOLDEN, OURS, containerd_case, containerd_cases, content_of
 
@@ -118,6 +118,17 @@ class TestDump:
         runtimes = {"runc": {"options": {}}, "nvidia": {"options": {"BinaryName": HANDLER.path}}}
         new = {"io.containerd.cri.v1.runtime": {"containerd": {"runtimes": runtimes}}, "io.containerd.grpc.v1.cri": {"stream_server_port": "0"}}
         assert differences({}, {"plugins": new}, HANDLER) == differences({}, {"plugins": dict(reversed(new.items()))}, HANDLER) == []
+
+    def test_a_handler_of_ours_may_get_another_name_and_nobody_elses(self) -> None:
+        containerd = of(V2)
+        files = carried_out(containerd, plan(containerd, Handler("former", "/x"))).files
+        assert own_handlers(files) == {"former"}
+        assert own_handlers({CONFIG: (V2 + NVIDIA).encode(), f"{DROP_INS}/other.toml": NVIDIA.encode()}) == set()
+        assert own_handlers({f"{DROP_INS}/{DROP_IN}": NVIDIA.encode()}) == {"nvidia"}
+        old = self.after(containerd={"runtimes": {"runc": {"options": {}}, "former": {"options": {"BinaryName": "/x"}}}})
+        new = self.after(containerd={"runtimes": {"runc": {"options": {}}, "nvidia": {"options": {"BinaryName": HANDLER.path}}}})
+        assert any("former" in problem for problem in differences(old, new, HANDLER))
+        assert differences(old, new, HANDLER, {"former"}) == []
 
     def test_runc_must_not_get_lost(self) -> None:
         only = {"nvidia": {"options": {"BinaryName": HANDLER.path}}}
