@@ -130,8 +130,8 @@ def plot(runs: Sequence[Run], title: str) -> str:
         points = " ".join(f"{x(index):.1f},{y(value):.1f}" for index, value in enumerate(values))
         parts.append(f'<polyline class="{kind}" stroke-width="2" points="{points}"/>')
         mean = sum(values) / len(values)
-        parts.append(f'<line class="{kind}" stroke-width="3" x1="{width - 190}" x2="{width - 168}" y1="{16 + 16 * number}" y2="{16 + 16 * number}"/>')
-        parts.append(f'<text x="{width - 160}" y="{20 + 16 * number}">{kind.upper()} {mean:.1f} MiB/s on average</text>')
+        parts.append(f'<line class="{kind}" stroke-width="3" x1="{width - 230}" x2="{width - 208}" y1="{16 + 16 * number}" y2="{16 + 16 * number}"/>')
+        parts.append(f'<text x="{width - 200}" y="{20 + 16 * number}">{kind.upper()} {mean:.1f} MiB/s on average</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 

@@ -13,7 +13,8 @@ from the_lab import until
 pytestmark = [pytest.mark.long, pytest.mark.disturb]
 NODES = ["w1", "w2", "w3"]
 SPACE = "ais-life"
-AT_START = {"memsys": {"min_free": "1GiB"}, "timeout": {"max_keepalive": "6s"}}  # which daemons read only when they start
+# Settings that daemons read only when they start; a new cluster has 5s.
+AT_START, LATER = ({"memsys": {"min_free": "1GiB"}, "timeout": {"max_keepalive": text}} for text in ("6s", "7s"))
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,15 @@ def whole(small, daemons, seconds=240):
         return found
 
     return until("the cluster is whole", look, seconds)
+
+
+def three(small):
+    """The cluster with its three targets, whole, whatever ran before; what it says of itself."""
+    for node in NODES:
+        small.mount(node)
+    small.variables["aistore_targets"] = NODES
+    good(small.play())
+    return whole(small, 6)
 
 
 def about_w2(small):
@@ -85,7 +95,7 @@ def test_a_target_that_leaves_the_inventory_is_refused_and_nothing_is_touched(sm
 
 
 def test_daemons_restart_one_at_a_time_under_load_the_primary_last(small):
-    primary = whole(small, 6)["primary"]
+    primary = three(small)["primary"]
     foreseen = good(small.play("--check", aistore_config=AT_START)).result("The daemons form one cluster")["restarts"]
     assert len(foreseen) == 6
     assert {item["reason"] for item in foreseen} == {"settings that are read at start"}
@@ -102,15 +112,17 @@ def test_daemons_restart_one_at_a_time_under_load_the_primary_last(small):
     assert not set(after.values()) & set(before.values())
     nothing_lost(found)
     assert found["missing"] == 0
-    assert good(small.play(aistore_config=AT_START)).changed == 0
+    small.variables["aistore_config"] = AT_START
+    assert good(small.play()).changed == 0
     assert small.pods() == after
 
 
 def test_a_rolling_restart_that_is_killed_is_finished_by_the_next_play(small):
-    whole(small, 6)
+    three(small)
+    small.variables["aistore_config"] = LATER
     with continuous_traffic(SPACE, "traffic") as summary:
         for seconds in (20, 45):
-            play = small.start()  # back to what the inventory says, which differs in the same setting
+            play = small.start()
             time.sleep(seconds)
             kill(play)
         small.settle()
@@ -120,7 +132,7 @@ def test_a_rolling_restart_that_is_killed_is_finished_by_the_next_play(small):
 
 
 def test_deleting_the_primary_loses_nothing(small):
-    before = whole(small, 6)
+    before = three(small)
     with continuous_traffic(SPACE, "traffic") as summary:
         small.kubectl("delete", "pod", before["primary"])
         after = until("the map has changed", lambda: [found for found in [whole(small, 6)] if found["smap_version"] > before["smap_version"]], 180)[0]
@@ -129,7 +141,7 @@ def test_deleting_the_primary_loses_nothing(small):
 
 
 def test_while_a_target_is_away_the_report_is_red_and_names_it(small):
-    before = whole(small, 6)
+    before = three(small)
     with continuous_traffic(SPACE, "traffic") as summary:
         small.kubectl("delete", "pod", "ais-ais-target-w2-0", "--wait=false")
         red = until("the report is red", lambda: about_w2(small), 30)
@@ -140,7 +152,7 @@ def test_while_a_target_is_away_the_report_is_red_and_names_it(small):
 
 
 def test_deleting_all_pods_at_once_loses_nothing(small):
-    before = whole(small, 6)
+    before = three(small)
     with continuous_traffic(SPACE, "traffic") as summary:
         pods = set(small.pods().values())
         small.kubectl("delete", "pod", "-l", "app.kubernetes.io/name=aistore", "--wait=false")
@@ -151,7 +163,7 @@ def test_deleting_all_pods_at_once_loses_nothing(small):
 
 
 def test_a_disk_that_is_unmounted_under_a_running_target_is_red_and_its_mount_point_stays_empty(small):
-    whole(small, 6)
+    three(small)
     with continuous_traffic(SPACE, "traffic") as summary:
         ssh("w2", f"umount --lazy {small.path}")
         small.kubectl("exec", "ais-ais-target-w2-0", "-c", "aisnode", "--", "sh", "-c", "kill -9 -1 || kill 1", check=False)
@@ -167,7 +179,7 @@ def test_a_disk_that_is_unmounted_under_a_running_target_is_red_and_its_mount_po
 
 
 def test_a_full_disk_is_red_by_name_and_loses_nothing(small):
-    whole(small, 6)
+    three(small)
     with continuous_traffic(SPACE, "traffic", 262144) as summary:
         ssh("w2", f"fallocate -l $(( $(df --output=avail -B1 {small.path} | tail -1) - 8388608 )) {small.path}/filler")
         try:
