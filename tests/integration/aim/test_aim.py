@@ -311,8 +311,15 @@ def test_twenty_writers_lose_no_point_while_the_ui_is_asked(aim: Aim) -> None:
     reader.join()
     assert len(hashes) == 20
     expected = [step * 0.5 for step in range(points)]
+
+    def whole(hash_: str) -> bool:
+        found = aim.values(hash_)
+        assert found == expected, f"{len(found)} of {points} values, {len(set(expected) - set(found))} missing"
+        assert not aim.run_of(hash_)["active"], "all values, and still active"
+        return True
+
     for hash_ in hashes:
-        until(f"run {hash_}", lambda hash_=hash_: aim.values(hash_) == expected and not aim.run_of(hash_)["active"])
+        until(f"run {hash_}", lambda hash_=hash_: whole(hash_), 300)
     restarts = [status["restartCount"] for pod in aim.pods() for status in pod["status"]["containerStatuses"]]
     peaks = {name: memory_peak(name) for name in ("ui", "tracking")}
     record = {
