@@ -16,6 +16,7 @@ from slipway_lab.errors import LabError
 from slipway_lab.layout import Lab, Node
 from slipway_lab.processes import Process
 from slipway_lab.progress import say, step
+from slipway_lab.shell import run
 
 
 def up(lab: Lab) -> None:
@@ -132,7 +133,7 @@ def clear(lab: Lab, state: Path) -> None:
         # Side by side: what takes long is the deletion of many small files.
         nodes.in_parallel(lambda name: podman(lab, "rm", "--force", "--time", "0", "--volumes", "--ignore", name), names)
         volumes = nodes.volumes(lab)
-        nodes.in_parallel(lambda name: podman(lab, "volume", "rm", "--force", name), volumes)
+        nodes.in_parallel(lambda name: _remove_volume(lab, name), volumes)
         disks.detach(owner)
         if podman_ok(lab, "network", "exists", lab.name):
             podman(lab, "network", "rm", "--force", lab.name)
@@ -140,6 +141,12 @@ def clear(lab: Lab, state: Path) -> None:
     _remove_state(owner)
     with contextlib.suppress(OSError):
         shutil.rmtree(lab.runtime)
+
+
+def _remove_volume(lab: Lab, name: str) -> None:
+    """By rm, which is quicker than podman with the many small files of unpacked images; podman then removes the name."""
+    run(["rm", "-rf", "--one-file-system", podman(lab, "volume", "inspect", "--format", "{{.Mountpoint}}", name)], quiet=True)
+    podman(lab, "volume", "rm", "--force", name)
 
 
 def _remove_state(owner: Lab) -> None:
