@@ -68,7 +68,10 @@ def picture(title: str, series: dict[str, dict[int, list[float]]]) -> str:
         f'<text x="10" y="24" font-size="15" font-weight="600">{html.escape(title)}</text>',
         f'<path d="M{left} {top}V{top + height}H{left + width}" stroke="#8a94a3" fill="none"/>',
     ]
-    at = lambda number, value: (left + number / right * width, top + height - value / high * height)  # noqa: E731 - a scale, nothing more
+
+    def at(number: float, value: float) -> tuple[float, float]:
+        return left + number / right * width, top + height - value / high * height
+
     for (name, points), colour in zip(series.items(), ("#2962a8", "#e08a00")):
         nothing, each = fitted(points)
         (x1, y1), (x2, y2) = at(0, max(0.0, nothing)), at(right, nothing + each * right)

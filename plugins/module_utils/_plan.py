@@ -24,7 +24,6 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 Fields = Mapping[str, Any]
 
 
-
 def owned(live: Object | None, manager: str) -> Fields:
     """The fields that `manager` owns by apply, {} if none."""
     for entry in _entries(live):
