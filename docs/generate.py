@@ -106,7 +106,7 @@ def measured_table() -> str:
         for ratio in bench["ratios"]:
             if ratio["wanted"] is not None:
                 verdict = "holds" if ratio["holds"] else "**falls short**"
-                figures = f"{ratio['measured']:.1f} | {ratio['wanted']:g} | {verdict}"
+                figures = f"{ratio['measured']:.2f} | {ratio['wanted']:g} | {verdict}"
                 lines.append(f"| {cell(ratio['name'])} | {figures} | {bench['date'][:10]}, `{cell(bench['command'])}` |")
     return "\n".join(lines) + "\n"
 
