@@ -5,28 +5,16 @@
 from __future__ import annotations
 
 import datetime
-import importlib.util
 import json
 import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-
-ROLES = Path(__file__).resolve().parents[3] / "roles"
-
-
-def script(path: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(Path(path).stem + "_script", ROLES / path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
+from role_script import script
 
 ready, run = script("mlflow/files/ready.py"), script("mlflow_job/files/run.py")
 

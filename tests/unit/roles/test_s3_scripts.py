@@ -4,31 +4,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from role_script import script
 
 boto3 = pytest.importorskip("boto3", reason="requirements-dev.txt has it, requirements-next.txt does not")
 moto_server = pytest.importorskip("moto.server", reason="requirements-dev.txt has it, requirements-next.txt does not")
 
-ROLES = Path(__file__).resolve().parents[3] / "roles"
 ALICE = "arn:aws:iam::123456789012:user/alice"
-
-
-def script(path: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(Path(path).stem + "_script", ROLES / path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 bucket, dumps = script("mlflow/files/bucket.py"), script("postgresql/files/s3.py")
 
