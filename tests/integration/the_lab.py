@@ -5,6 +5,7 @@ SLIPWAY_TEST_INVENTORY (a folder) and SLIPWAY_TEST_KUBECONFIG."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -28,6 +29,21 @@ def kubectl(*arguments: str, check: bool = True, text: str | None = None, timeou
     done = subprocess.run([*KUBECTL, *arguments], input=text, capture_output=True, text=True, timeout=timeout, check=False)
     assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)[:300]}: {done.stderr[-3000:]}{done.stdout[-1000:]}"
     return done.stdout
+
+
+def playbook_command(book: str | Path, *arguments: str, **variables: Any) -> tuple[list[str], dict[str, str]]:
+    """How a playbook, named from the repository's root, is run on the lab with these variables: arguments and environment."""
+    command = [ANSIBLE_PLAYBOOK, "-i", INVENTORY, str(book), *arguments, *(["-e", json.dumps(variables)] if variables else [])]
+    return command, {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+
+
+def playbook(book: str | Path, *arguments: str, fails: bool = False, timeout: float = 1800, **variables: Any) -> str:
+    """Run it; its output."""
+    command, environ = playbook_command(book, *arguments, **variables)
+    done = subprocess.run(command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False)
+    output = done.stdout + done.stderr
+    assert (done.returncode != 0) is fails, f"{book}: rc {done.returncode}\n{output[-6000:]}"
+    return output
 
 
 def until(what: str, look: Callable[[], Any], seconds: float = 120) -> Any:

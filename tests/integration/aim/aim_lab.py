@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 import subprocess
 import urllib.request
@@ -18,7 +17,7 @@ from ansible_collections.slipway.mlops.plugins.module_utils._clock import System
 from ansible_collections.slipway.mlops.plugins.module_utils._cluster import HttpCluster
 from ansible_collections.slipway.mlops.plugins.module_utils._connect import endpoint
 from ansible_collections.slipway.mlops.plugins.module_utils._yaml import load
-from the_lab import ANSIBLE_PLAYBOOK, INVENTORY, KUBECONFIG, KUBECTL, REGISTRY_AUTH, ROOT, kubectl, until
+from the_lab import KUBECONFIG, KUBECTL, REGISTRY_AUTH, kubectl, playbook, until
 
 PREFIX = "aim-test-"
 NAMESPACE, NOTEBOOKS = PREFIX + "aim", PREFIX + "notebooks"
@@ -47,11 +46,7 @@ class Aim:
 
     def play(self, *arguments: str, fails: bool = False, **values: Any) -> str:
         """Run the role; its output."""
-        command = [ANSIBLE_PLAYBOOK, "-i", INVENTORY, str(self._play), "-e", json.dumps({**self._values, **values}), *arguments]
-        done = subprocess.run(command, cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=700, check=False)
-        output = done.stdout + done.stderr
-        assert (done.returncode != 0) is fails, f"rc {done.returncode}\n{output[-5000:]}"
-        return output
+        return playbook(self._play, *arguments, fails=fails, **{**self._values, **values})
 
     def ask(self, path: str, body: Any = None, method: str = "") -> Any:
         """The UI's API, through the API server's service proxy."""

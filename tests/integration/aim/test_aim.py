@@ -23,7 +23,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import browser
 from aim_lab import NAMESPACE, PREFIX, Aim, namespace_with_registry
-from the_lab import ANSIBLE_PLAYBOOK, INVENTORY, KUBECONFIG, ROOT, changed, kubectl, until
+from the_lab import KUBECONFIG, ROOT, changed, kubectl, playbook, until
 
 pytestmark = pytest.mark.lab
 
@@ -81,15 +81,28 @@ def test_a_laptop_logs_through_a_forwarded_port(aim: Aim) -> None:
     assert json.loads(done.stdout)["version"] == "3.29.1"
 
 
-def test_the_ui_shows_the_run_in_a_browser(aim: Aim, logged: str) -> None:
-    until("all values", lambda: complete(aim, logged))
-    picture = ROOT / ".ci-artifacts" / "aim-ui.png"
+def in_browser(aim: Aim, hash_: str, picture: Path) -> str:
+    """The page of a run as a browser renders it, and a picture of it."""
     with aim.forwarded(43800) as address:
-        page = f"http://{address}/runs/{logged}/metrics"
+        page = f"http://{address}/runs/{hash_}/metrics"
         shown = browser.dom(page, wait_seconds=20)
         browser.screenshot(page, picture, 1400, 900, wait_seconds=20)
-    assert "first-light" in shown and logged in shown
     assert picture.stat().st_size > 20_000, "a blank page is smaller than this"
+    return shown
+
+
+def test_the_ui_shows_the_run_in_a_browser(aim: Aim, logged: str) -> None:
+    until("all values", lambda: complete(aim, logged))
+    shown = in_browser(aim, logged, ROOT / ".ci-artifacts" / "aim-ui.png")
+    assert "first-light" in shown and logged in shown
+
+
+def test_the_tag_alone_of_the_site_gives_an_aim_that_a_client_logs_to(aim: Aim, folder: Path) -> None:
+    playbook("site.yml", "--tags", "aim")
+    site = Aim(folder, "aim")
+    hash_ = aim.exec(WRITE, "aim://aim.aim:53800", "by-the-tag", str(POINTS), "0").split()[0]
+    until("all values, and the run closed", lambda: complete(site, hash_))
+    assert "by-the-tag" in in_browser(site, hash_, folder / "by-the-tag.png")
 
 
 def test_a_forced_deletion_of_the_pod_loses_nothing(aim: Aim, logged: str) -> None:
@@ -246,8 +259,7 @@ def remove(folder: Path, *data: str) -> None:
         "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - slipway.mlops.k8s_manifests:\n"
         f"        {{kubeconfig: '{KUBECONFIG}', name: aim, namespace: {NAMESPACE}, state: absent, delete_data: {json.dumps(data)}}}\n"
     )
-    done = subprocess.run([ANSIBLE_PLAYBOOK, "-i", INVENTORY, str(play)], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    playbook(play)
 
 
 FOREIGN = "/srv/aim-test-foreign"  # made by the kubelet for root alone

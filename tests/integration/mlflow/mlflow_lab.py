@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import the_lab
-from the_lab import ANSIBLE_PLAYBOOK, INVENTORY, KUBECONFIG, ROOT
+from the_lab import ANSIBLE_PLAYBOOK, INVENTORY, KUBECONFIG, ROOT, playbook
 
 NAMESPACE = "mlflow-test-mlflow"
 BUCKET = "mlflow-test"
@@ -130,18 +130,9 @@ class Mlflow:
             **values,
         }
 
-    def command(self, book: str = "", *arguments: str, **values: Any) -> tuple[list[str], dict[str, str]]:
-        """How the roles, or a playbook of the collection, are run: arguments and environment."""
-        path = str(ROOT / "playbooks" / book) if book else str(self._play)
-        return [ANSIBLE_PLAYBOOK, "-i", INVENTORY, path, "-e", json.dumps({**self.values, **values}), *arguments], {**os.environ, "ANSIBLE_NOCOLOR": "1"}
-
-    def play(self, *arguments: str, book: str = "", fails: bool = False, **values: Any) -> str:
-        """Run it; the output."""
-        command, env = self.command(book, *arguments, **values)
-        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=3 * BUSY, check=False)
-        output = done.stdout + done.stderr
-        assert (done.returncode != 0) is fails, f"rc {done.returncode}\n{output[-6000:]}"
-        return output
+    def play(self, *arguments: str, book: str | Path = "", fails: bool = False, **values: Any) -> str:
+        """Run the roles, or a playbook of the collection; the output."""
+        return playbook(book or self._play, *arguments, fails=fails, **{**self.values, **values})
 
     def module(self, name: str, **options: Any) -> dict[str, Any]:
         """What one module of the collection answers."""

@@ -190,9 +190,9 @@ def test_a_dump_brings_the_database_back(mlflow: Mlflow, logged: dict) -> None:
     assert name
     later = last(mlflow.python(LOG, "after-the-dump", "1000"))
     restore = {"postgresql_restore_file": name[0], "postgresql_restore_database": "mlflow"}
-    mlflow.play(book="postgresql_restore.yml", fails=True, **{**restore, "postgresql_restore_file": "nothing-20260101T000000Z-x.dump"})
+    mlflow.play(book="playbooks/postgresql_restore.yml", fails=True, **{**restore, "postgresql_restore_file": "nothing-20260101T000000Z-x.dump"})
     assert last(mlflow.python(READ, later["run"]))["status"] == "FINISHED", "a restore that fails changes nothing"
-    mlflow.play(book="postgresql_restore.yml", **restore)
+    mlflow.play(book="playbooks/postgresql_restore.yml", **restore)
     check(mlflow, logged)
     assert "RESOURCE_DOES_NOT_EXIST" in mlflow.python(f"{ERROR}client.get_run('{later['run']}')\nexcept Exception as e: print(e.error_code)")
 
@@ -204,9 +204,9 @@ def test_a_dump_in_a_bucket_brings_the_database_back(mlflow: Mlflow, logged: dic
     (key,) = [key for key in json.loads(mlflow.python(KEYS, S3, BUCKET, "list")) if key.startswith("dumps/mlflow-")]
     later = last(mlflow.python(LOG, "after-the-dump-in-the-bucket", "1000"))
     restore = {**place, "postgresql_restore_database": "mlflow"}
-    refused = mlflow.play(book="postgresql_restore.yml", fails=True, **restore, postgresql_restore_file="mlflow-20260101T000000Z-x.dump")
+    refused = mlflow.play(book="playbooks/postgresql_restore.yml", fails=True, **restore, postgresql_restore_file="mlflow-20260101T000000Z-x.dump")
     assert f"there are: {key.removeprefix('dumps/')}" in " ".join(refused.split())
-    mlflow.play(book="postgresql_restore.yml", **restore, postgresql_restore_file=key.removeprefix("dumps/"))
+    mlflow.play(book="playbooks/postgresql_restore.yml", **restore, postgresql_restore_file=key.removeprefix("dumps/"))
     check(mlflow, logged)
     assert "RESOURCE_DOES_NOT_EXIST" in mlflow.python(f"{ERROR}client.get_run('{later['run']}')\nexcept Exception as e: print(e.error_code)")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from mlflow_lab import NAMESPACE, Mlflow, kubectl, last, until
-from the_lab import changed
+from the_lab import ROOT, changed, playbook_command
 
 pytestmark = [pytest.mark.lab, pytest.mark.long]
 
@@ -60,7 +60,7 @@ def program(name: str, code: str, **values: Any) -> dict[str, Any]:
 
 
 def train(mlflow: Mlflow, *arguments: str, fails: bool = False, **values: Any) -> str:
-    return mlflow.play(*arguments, book="training.yml", fails=fails, **values)
+    return mlflow.play(*arguments, book="playbooks/training.yml", fails=fails, **values)
 
 
 def job_of(run: dict[str, Any]) -> dict[str, Any]:
@@ -131,8 +131,8 @@ def test_a_set_that_fails_fails_the_sweep_and_no_other_set(mlflow: Mlflow) -> No
 
 def test_a_training_survives_its_launcher(mlflow: Mlflow) -> None:
     values = program("orphan", "import time; time.sleep(45)")
-    command, env = mlflow.command("training.yml", **values)
-    launcher = subprocess.Popen(command, env=env, cwd=Path(__file__).parents[3], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    command, env = playbook_command("playbooks/training.yml", **{**mlflow.values, **values})
+    launcher = subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         pods = "app.kubernetes.io/instance=orphan"
         until("the training pod", lambda: [pod for pod in mlflow.pods(pods) if pod["status"]["phase"] == "Running"])

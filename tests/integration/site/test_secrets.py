@@ -10,9 +10,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from the_lab import KUBECTL, REGISTRY_AUTH, ROOT, STATE, playbook_command
 
-ROOT = Path(__file__).resolve().parents[3]
-KUBECTL = [str(ROOT / ".lab/bin/kubectl"), "--kubeconfig", str(ROOT / ".lab/kubeconfig")]
 NODES = ("cp1", "w1", "w2", "w3")
 NAMESPACES = ("ais", "mlflow", "aim")
 
@@ -38,7 +37,7 @@ def secrets() -> dict[str, str]:
                 if len(text) >= 12:
                     found[f"{namespace}/{item['metadata']['name']}.{key}"] = text
                     found[f"{namespace}/{item['metadata']['name']}.{key} as base64"] = value
-    for server in json.loads((ROOT / ".lab/registry-auth.json").read_text())["auths"].values():
+    for server in json.loads(Path(REGISTRY_AUTH).read_text())["auths"].values():
         if server.get("auth"):
             found["password of the registry"] = base64.b64decode(server["auth"]).decode().split(":", 1)[1]
     assert any("postgresql" in name for name in found), "the site must run before this"
@@ -54,20 +53,20 @@ def test_the_search_finds_what_is_there(secrets: dict[str, str]) -> None:
 
 
 def test_the_loudest_look_ahead_says_nothing(secrets: dict[str, str]) -> None:
-    text = output("ansible-playbook", "site.yml", "-i", "inventories/lab", "--check", "--diff", "-vvvv", check=False)
+    text = output(*playbook_command("site.yml", "--check", "--diff", "-vvvv")[0], check=False)
     assert "PLAY RECAP" in text
     assert leaks(secrets, text) == []
 
 
 def test_reports_and_logs_hold_none(secrets: dict[str, str]) -> None:
-    files = [path for folder in ("report", ".ci-artifacts", ".lab/logs") for path in (ROOT / folder).rglob("*") if path.is_file()]
+    files = [path for folder in (ROOT / "report", ROOT / ".ci-artifacts", STATE / "logs") for path in folder.rglob("*") if path.is_file()]
     assert any(path.name == "report.json" for path in files)
     assert {str(path): found for path in files if (found := leaks(secrets, path.read_text(errors="replace")))} == {}
 
 
 @pytest.mark.parametrize("node", NODES)
 def test_journals_and_process_lists_of_hosts_hold_none(node: str, secrets: dict[str, str]) -> None:
-    ssh = ["ssh", "-F", str(ROOT / ".lab/ssh/config"), node]
+    ssh = ["ssh", "-F", str(STATE / "ssh" / "config"), node]
     assert leaks(secrets, output(*ssh, "journalctl --no-pager -o cat -n 200000")) == []
     assert leaks(secrets, output(*ssh, "ps axww -o args=")) == []
 

@@ -5,11 +5,10 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 
 import pytest
-from the_lab import ANSIBLE_PLAYBOOK, INVENTORY, KUBECTL, ROOT, STATE, kubectl
+from the_lab import KUBECTL, STATE, kubectl, playbook
 
 pytestmark = [pytest.mark.lab, pytest.mark.disturb, pytest.mark.long]
 
@@ -20,14 +19,6 @@ OF_KUBERNETES = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
 # The record of a set stays as long as something of the set does.
 RECORDS = {"configmap/slipway-aistore-ais", "configmap/slipway-mlflow-schema", "configmap/slipway-postgresql", "configmap/slipway-aim"}
 EXPERIMENT = "kept-by-uninstall"
-
-
-def playbook(name: str, *arguments: str) -> str:
-    command = [ANSIBLE_PLAYBOOK, "-i", INVENTORY, str(ROOT / name), *arguments]
-    environ = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1200, check=False)
-    assert done.returncode == 0, f"{name}:\n{done.stdout[-4000:]}{done.stderr[-1000:]}"
-    return done.stdout
 
 
 def names(kinds: str) -> dict[str, set[str]]:
