@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from ._model import ClusterError
 
-WORKERS = 8  # connections; more do not help an API server of a few cores, fewer leave it idle
+WORKERS = 12  # connections; measured with bench/objects.py: fewer leave an API server of two cores idle, more only wait in it
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
