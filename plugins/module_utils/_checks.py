@@ -24,6 +24,8 @@ LARGEST = 1_500_000  # bytes of JSON; etcd refuses more than 1.5 MiB with all th
 
 _DATA_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _QUANTITIES = ("requests", "limits", "capacity", "hard", "overhead")
+_FREE = ("data", "stringData", "binaryData", "parameters", "volumeAttributes", "options")  # mappings whose keys are the user's, or a driver's
+_DEFINITION = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 
 
 def problems_of(document: Any) -> list[str]:
@@ -36,7 +38,9 @@ def problems_of(document: Any) -> list[str]:
         missing += [] if isinstance(metadata, dict) else ["metadata"]
         return [f"{name} is missing or has the wrong type." for name in missing]
     problems = list(_name(document, metadata)) + list(_kind(document)) + list(_policy(document, metadata))
-    problems += _walk(document, "", is_built_in=(document["apiVersion"], document["kind"]) in BUILT_IN)
+    # What a definition or a custom resource calls nodeSelector or limits may be anything; their own schema judges it.
+    kind = (document["apiVersion"], document["kind"])
+    problems += _walk(document, "", known=kind in BUILT_IN and kind != _DEFINITION)
     problems += _data(document)
     try:
         size = len(json.dumps(document))
@@ -88,31 +92,31 @@ def _policy(document: Object, metadata: Object) -> Iterator[str]:
         yield f'metadata.annotations["slipway.mlops/apply"]: once is for Jobs, not for a {document["kind"]}.'
 
 
-def _walk(value: Any, path: str, is_built_in: bool) -> Iterator[str]:
-    """Labels, annotations, selectors, quantities and ports wherever they stand (pod templates, claim templates)."""
+def _walk(value: Any, path: str, known: bool) -> Iterator[str]:
+    """Labels and annotations of the object; with a `known` schema also selectors, quantities and ports wherever they stand (pod and claim templates)."""
     if isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _walk(item, f"{path}[{index}]", is_built_in)
+            yield from _walk(item, f"{path}[{index}]", known)
     if not isinstance(value, dict):
         return
     for key, item in value.items():
         here = f"{path}.{key}" if path else str(key)
         if not isinstance(key, str):
             yield f"{here}: the key is {_syntax.kind(key)}; quote it."
-        elif path.endswith("metadata") and key in ("labels", "annotations"):
+        elif key in ("labels", "annotations") and (path == "metadata" or (known and path.endswith(".metadata"))):
             yield from _labels(item, here, values=key == "labels")
-        elif key in ("matchLabels", "nodeSelector"):
+        elif known and key in ("matchLabels", "nodeSelector"):
             yield from _labels(item, here, values=True)
-        elif key in _QUANTITIES and isinstance(item, dict) and path.endswith(("resources", "spec")):
+        elif known and key in _QUANTITIES and isinstance(item, dict) and path.endswith(("resources", "spec")):
             yield from (problem for name, amount in item.items() for problem in _quantity(amount, f"{here}.{name}"))
             if key == "requests" and isinstance(value.get("limits"), dict):
                 yield from _over(item, value["limits"], path)
-        elif key == "sizeLimit" and "emptyDir" in path:
+        elif known and key == "sizeLimit" and "emptyDir" in path:
             yield from _quantity(item, here)
-        elif key == "ports" and isinstance(item, list) and is_built_in:
+        elif known and key == "ports" and isinstance(item, list):
             yield from _ports(item, here)
-        elif isinstance(item, (dict, list)) and key not in ("data", "stringData", "binaryData"):
-            yield from _walk(item, here, is_built_in)
+        elif isinstance(item, (dict, list)) and key not in _FREE:
+            yield from _walk(item, here, known)
 
 
 def _labels(items: Any, path: str, values: bool) -> Iterator[str]:

@@ -74,12 +74,12 @@ def level(api_version: str, kind: str) -> int:
 
 
 def nearest(api_version: str, kind: str) -> str | None:
-    """"" where the kind is known; the known kind that was probably meant; None where nothing is near or the group version is not ours."""
-    if (api_version, kind) in BUILT_IN:
+    """"" where the kind is known; the known kind that it misspells; None where it may be a kind that only the server knows."""
+    by_lower = {name.lower(): name for version, name in BUILT_IN if version == api_version}
+    if kind in by_lower.values():
         return ""
-    known = [name for version, name in BUILT_IN if version == api_version]
-    close = difflib.get_close_matches(kind, known, n=1, cutoff=0.75)
-    return close[0] if close else None
+    close = difflib.get_close_matches(kind.lower(), by_lower, n=1, cutoff=0.9)
+    return by_lower[close[0]] if close else None
 
 
 def home(kind: str) -> str | None:

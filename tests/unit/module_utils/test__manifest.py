@@ -32,6 +32,55 @@ def test_ports_that_are_allowed_are_not_refused():
     assert len(read([several, policy, own], "team")) == 3
 
 
+FOREIGN = {
+    "apiVersion": "example.org/v1",
+    "kind": "Pool",
+    "metadata": {"name": "p"},
+    "spec": {
+        "nodeSelector": "all()",
+        "limits": {"cpu": "as much as there is"},
+        "requests": {"memory": "2 GB"},
+        "capacity": {"pods": {"least": 1}},
+        "endpointSelector": {"matchLabels": {"any:io.cilium/app": 1}},
+        "template": {"metadata": {"labels": {"a": 1}}},
+        "ports": [{"containerPort": "http"}],
+    },
+}
+SELECTOR_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "matchLabels": {"type": "object", "description": "A label map.", "additionalProperties": {"type": "string"}},
+        "nodeSelector": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+        "metadata": {"type": "object", "labels": {"minProperties": 1}},
+    },
+}
+DEFINITION = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "pools.example.org"},
+    "spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": SELECTOR_SCHEMA}}}}]},
+}
+STORAGE_CLASS = {
+    "apiVersion": "storage.k8s.io/v1",
+    "kind": "StorageClass",
+    "metadata": {"name": "s"},
+    "provisioner": "driver.longhorn.io",
+    "parameters": {"nodeSelector": "storage,fast"},
+}
+NEWER = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy", "metadata": {"name": "m"}}
+
+
+@pytest.mark.parametrize("document", [FOREIGN, DEFINITION, STORAGE_CLASS, NEWER], ids=lambda document: document["kind"])
+def test_what_only_the_server_knows_is_not_refused(document):
+    assert len(read([document], "team")) == 1
+
+
+def test_labels_of_a_custom_resource_itself_are_judged():
+    assert problems([{**FOREIGN, "metadata": {"name": "p", "labels": {"a": 1}}}]) == [
+        'manifests[0]: metadata.labels["a"] is a number, not text; write it in quotes ("1").'
+    ]
+
+
 def problems(manifests, **keywords):
     with pytest.raises(Refused) as refused:
         read(manifests, "team", **keywords)
@@ -56,6 +105,7 @@ ONE = [
      "letter or digit)."),
     ([{**config(namespace="x"), "kind": "Node"}], "manifests[0]: metadata.namespace: a Node lives outside of namespaces; leave it out."),
     ([{**config(), "kind": "Deploymnt", "apiVersion": "apps/v1"}], 'manifests[0]: kind "Deploymnt" is not in apps/v1; did you mean Deployment?'),
+    ([{**config(), "kind": "configmap"}], 'manifests[0]: kind "configmap" is not in v1; did you mean ConfigMap?'),
     ([{**config(), "kind": "Deployment"}], "manifests[0]: kind Deployment is not in v1; it is in apps/v1."),
     ([{**config(), "apiVersion": "apps"}], 'manifests[0]: apiVersion "apps" is not a group and a version such as apps/v1.'),
     ([config(labels={"gpu": True})], 'manifests[0]: metadata.labels["gpu"] is a boolean, not text; write it in quotes ("true").'),
