@@ -77,7 +77,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
     "program": (pod(["/no/such/program"]), "failed", ("/no/such/program",)),
     "node": (pod(nodeSelector={"no": "where"}), "failed", ("no node can take it", "node affinity/selector")),
     "probe": (
-        pod(container={"readinessProbe": {"exec": {"command": ["false"]}, "periodSeconds": 1}}),
+        pod(container={"readinessProbe": {"exec": {"command": ["sh", "-c", "exit 1"]}, "periodSeconds": 1}}),
         "progressing",
         ("is running but not ready", "Readiness probe failed"),
     ),
