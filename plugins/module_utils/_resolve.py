@@ -24,9 +24,12 @@ def definitions(declared: Sequence[Declared]) -> dict[tuple[str, str], Object]:
 
 
 def resolve(cluster: Cluster, declared: Sequence[Declared], namespace: str) -> list[Declared]:
-    """`declared` with namespaces where custom kinds need them; Refused for every kind that neither the server nor the set defines."""
+    """`declared` with namespaces where custom kinds need them; Refused for every kind that neither the server nor the set defines, and for what
+    turns out to be declared twice, once with and once without its namespace."""
     own = definitions(declared)
-    problems, result = [], []
+    problems: list[str] = []
+    result: list[Declared] = []
+    places: dict[tuple[str, str, str, str], str] = {}
     for item in declared:
         ref = item.ref
         resource = cluster.resource(ref.api_version, ref.kind)
@@ -39,6 +42,9 @@ def resolve(cluster: Cluster, declared: Sequence[Declared], namespace: str) -> l
             item = item.with_body({**item.body, "metadata": {**item.body["metadata"], "namespace": namespace}})
         elif ref.namespace and not namespaced:
             problems.append(f"{item.place}: metadata.namespace: a {ref.kind} lives outside of namespaces; leave it out.")
+        first = places.setdefault((item.ref.group, item.ref.kind, item.ref.namespace, item.ref.name), item.place)
+        if first != item.place:
+            problems.append(f"{item.place}: {item.ref} is declared twice, first in {first}.")
         result.append(item)
     if problems:
         raise Refused(problems)

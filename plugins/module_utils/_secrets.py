@@ -11,9 +11,9 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import _syntax
+from ._checks import problems_of
 from ._manifest import CREATE_ONLY, POLICY, SET, Declared, declare
-from ._model import Object, Refused
+from ._model import Object, Ref, Refused
 
 ALPHABET = string.ascii_letters + string.digits  # nothing that a URI, a shell or an INI file would have to escape
 SHORTEST = 8
@@ -25,7 +25,7 @@ def declared_secrets(options: Sequence[Mapping[str, Any]], namespace: str, envir
     One with a generated key is made only where it is absent (`create_only`); others follow their source.
     """
     problems: list[str] = []
-    items: list[Declared] = []
+    items: dict[Ref, Declared] = {}
     values: set[str] = set()
     for index, option in enumerate(options):
         place = f"secrets[{index}]"
@@ -40,17 +40,21 @@ def declared_secrets(options: Sequence[Mapping[str, Any]], namespace: str, envir
             value = _copied(entry, f"{place}.copy {entry['key']}", environ, problems)
             data[entry["key"]] = value
         values |= set(data.values())
-        items.append(_declare(option, data, place, namespace))
+        body = _body(option, data)
+        found = problems_of(body)
+        problems += [f"{place}: {problem}" for problem in found]
+        if not found:
+            item = declare(body, place, namespace)
+            first = items.setdefault(item.ref, item)
+            if first is not item:
+                problems.append(f"{place}: {item.ref} is also in {first.place}; give one entry all its keys.")
     if problems:
         raise Refused(problems)
-    return items, values
+    return list(items.values()), values
 
 
 def _problems(option: Mapping[str, Any], place: str) -> list[str]:
     found = []
-    problem = _syntax.subdomain(option["name"])
-    if problem:
-        found.append(f'{place}: name "{option["name"]}" {problem}.')
     keys = [entry["key"] for part in ("generate", "copy") for entry in option.get(part) or []]
     if not keys:
         found.append(f"{place}: nothing to generate and nothing to copy.")
@@ -76,11 +80,11 @@ def _copied(entry: Mapping[str, Any], place: str, environ: Mapping[str, str], pr
     return ""
 
 
-def _declare(option: Mapping[str, Any], data: Mapping[str, str], place: str, namespace: str) -> Declared:
+def _body(option: Mapping[str, Any], data: Mapping[str, str]) -> Object:
     policy = CREATE_ONLY if option.get("generate") else SET
-    metadata: Object = {"name": option["name"], "namespace": option.get("namespace") or namespace, "annotations": {POLICY: policy}}
-    if option.get("labels"):
-        metadata["labels"] = dict(option["labels"])
-    body: Object = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": option.get("type") or "Opaque"}
-    body["data"] = {key: base64.b64encode(value.encode("latin-1")).decode() for key, value in data.items()}
-    return declare(body, place, namespace)
+    metadata: Object = {"name": option["name"], "annotations": {POLICY: policy}}
+    for key in ("namespace", "labels"):
+        if option.get(key):
+            metadata[key] = option[key]
+    encoded = {key: base64.b64encode(value.encode("latin-1")).decode() for key, value in data.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": option.get("type") or "Opaque", "data": encoded}

@@ -197,6 +197,12 @@ class TestPresent:
         assert Ref("x.org/v1", "Widget", "team", "w") in world.cluster.objects
         assert world.run(NAMESPACE, definition, widget)["changed"] is False
 
+    def test_a_custom_resource_with_and_without_its_namespace_is_declared_twice(self, world):
+        world.cluster.custom[("x.org/v1", "Widget")] = Resource("widgets", True)
+        widget = {"apiVersion": "x.org/v1", "kind": "Widget", "metadata": {"name": "w"}}
+        result = world.run(NAMESPACE, widget, {**widget, "metadata": {"name": "w", "namespace": "team"}})
+        assert result["problems"] == ["manifests[2]: Widget team/w is declared twice, first in manifests[1]."]
+
     def test_an_unknown_kind_names_the_nearest(self, world):
         world.cluster.custom[("x.org/v1", "Widget")] = Resource("widgets", True)
         result = world.run(NAMESPACE, {"apiVersion": "x.org/v1", "kind": "Wigdet", "metadata": {"name": "w"}})
@@ -284,6 +290,26 @@ class TestSecrets:
         )
         assert len(result["problems"]) == 7
         assert world.cluster.log == []
+
+    def test_what_the_server_would_refuse_in_mid_apply_is_refused_before(self, world):
+        result = world.run(
+            NAMESPACE,
+            secrets=[
+                {"name": "a", "namespace": "Other", "generate": [{"key": "pass word"}]},
+                {"name": "b", "labels": {"tier": 1}, "copy": [{"key": "k", "env": "TOKEN"}]},
+            ],
+        )
+        assert result["problems"] == [
+            'secrets[0]: metadata.namespace "Other" is not a DNS label (letters a-z, digits and \'-\', beginning and ending with a letter or digit).',
+            'secrets[0]: data: "pass word" is not a valid key: letters, digits, "-", "_", ".".',
+            'secrets[1]: metadata.labels["tier"] is a number, not text; write it in quotes ("1").',
+        ]
+        assert world.cluster.log == []
+
+    @pytest.mark.parametrize("part", [{"generate": [{"key": "k"}]}, {"copy": [{"key": "k", "env": "TOKEN"}]}], ids=["generate", "copy"])
+    def test_two_entries_of_one_name_are_refused(self, world, part):
+        result = world.run(NAMESPACE, secrets=[{"name": "a", **part}, {"name": "a", "namespace": "team", **part}])
+        assert result["problems"] == ["secrets[1]: Secret team/a is also in secrets[0]; give one entry all its keys."]
 
 
 class TestOnce:
