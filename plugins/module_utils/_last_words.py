@@ -37,14 +37,19 @@ def _of_pod(cluster: Cluster, ref: Ref, pod: Object) -> list[str]:
         previous = "waiting" in state and bool((container.get("lastState") or {}).get("terminated"))
         if container.get("ready") or ("waiting" in state and not previous):
             continue
+        name, words = container.get("name", ""), f"last lines of {ref.name}, container {container.get('name')}:"
         try:
-            text = cluster.logs(ref.namespace, ref.name, container.get("name", ""), LINES, previous)
+            text = cluster.logs(ref.namespace, ref.name, name, LINES, previous)
         except ClusterError:
             continue
-        hidden = _secret_values(cluster, ref.namespace, pod)
+        try:
+            hidden = _secret_values(cluster, ref.namespace, pod)
+        except ClusterError:
+            result.append(f"{words} not shown, since this account may not read the Secrets whose values they may hold")
+            continue
         lines = [clean(_redacted(line, hidden)) for line in text.splitlines() if line.strip()]
         if lines:
-            result += [f"last lines of {ref.name}, container {container.get('name')}:", *(f"  {line}" for line in lines)]
+            result += [words, *(f"  {line}" for line in lines)]
     return result
 
 
@@ -55,27 +60,24 @@ def _redacted(line: str, hidden: Iterable[str]) -> str:
 
 
 def _secret_values(cluster: Cluster, namespace: str, pod: Object) -> list[str]:
-    """Values of the Secrets that this pod refers to, longest first."""
+    """Values of the Secrets that this pod refers to, longest first; of one with several lines each line, for a log may begin in its middle."""
     values = set()
     for name in set(_secret_names(pod.get("spec"))):
-        try:
-            secret = cluster.get(Ref("v1", "Secret", namespace, name)) or {}
-        except ClusterError:
-            continue
+        secret = cluster.get(Ref("v1", "Secret", namespace, name)) or {}
         for value in (secret.get("data") or {}).values():
             try:
                 text = base64.b64decode(value).decode()
             except ValueError:
                 continue
-            values |= {part for part in (text, text.strip()) if len(part) > 3}
+            values |= {part for line in text.splitlines() for part in (line, line.strip()) if len(part) > 3}
     return sorted(values, key=len, reverse=True)
 
 
 def _secret_names(value: Any) -> Iterator[str]:
-    """`secretKeyRef.name`, `secretRef.name` and `secret.secretName`, wherever they stand in a pod."""
+    """`secretKeyRef.name`, `secretRef.name`, `secret.secretName` and a projected `secret.name`, wherever they stand in a pod."""
     if isinstance(value, dict):
         for key, item in value.items():
-            if key in ("secretKeyRef", "secretRef") and isinstance(item, dict) and item.get("name"):
+            if key in ("secretKeyRef", "secretRef", "secret") and isinstance(item, dict) and item.get("name"):
                 yield str(item["name"])
             elif key == "secretName" and isinstance(item, str):
                 yield item

@@ -1,0 +1,57 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a failed container wrote is told without the values of the Secrets that its pod uses, wherever the pod names them."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from ansible_collections.slipway.mlops.plugins.module_utils._last_words import last_words
+from ansible_collections.slipway.mlops.plugins.module_utils._model import Ref
+from fakes import FakeCluster
+
+POD = Ref("v1", "Pod", "team", "p")
+KEY = "-----BEGIN KEY-----\ncanary-one\n  canary-two\n-----END KEY-----\n"
+
+
+def cluster_with(**spec: Any) -> FakeCluster:
+    made = FakeCluster()
+    data = {"key": base64.b64encode(KEY.encode()).decode()}
+    made.put({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "team"}, "data": data})
+    status = {"phase": "Failed", "containerStatuses": [{"name": "c", "state": {"terminated": {"exitCode": 1}}}]}
+    made.put({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "team"}, "spec": spec, "status": status})
+    made.logs_of["p"] = "cannot use\n  canary-two\n-----END KEY-----\nnor this: canary-one."
+    return made
+
+
+def told(cluster: FakeCluster) -> list[str]:
+    pods = {POD: cluster.objects[POD]}
+    return last_words(cluster, [POD], pods, pods)
+
+
+WAYS = {
+    "variable": {"containers": [{"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "key"}}}]}]},
+    "variables": {"containers": [{"envFrom": [{"secretRef": {"name": "s"}}]}]},
+    "volume": {"volumes": [{"name": "v", "secret": {"secretName": "s"}}]},
+    "projected": {"volumes": [{"name": "v", "projected": {"sources": [{"secret": {"name": "s"}}]}}]},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_line_of_a_secret_is_told(way: str) -> None:
+    assert told(cluster_with(**WAYS[way])) == ["last lines of p, container c:", "  cannot use", "  ***", "  ***", "  nor this: ***."]
+
+
+def test_nothing_is_told_where_the_secrets_may_not_be_read() -> None:
+    cluster = cluster_with(**WAYS["volume"])
+    cluster.forbidden.add(("get", "Secret"))
+    words = told(cluster)
+    assert len(words) == 1 and "not shown" in words[0] and "Secrets" in words[0]
+
+
+def test_a_secret_that_is_not_there_hides_nothing() -> None:
+    cluster = cluster_with(**WAYS["volume"])
+    cluster.drop(Ref("v1", "Secret", "team", "s"))
+    assert len(told(cluster)) == 5
