@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ._model import Clock, Cluster, ClusterError, Conflict, NotFound, Object, Progress, Ref
+from ._model import Clock, Cluster, ClusterError, Conflict, NotFound, Object, Progress, Ref, Stopped
 
 DURATION = 40  # seconds without a renewal after which a Lease is free again; a controller that died blocks no longer than this
 _RENEW = 10.0
@@ -82,12 +82,16 @@ def _take(cluster: Cluster, clock: Clock, claim: Claim, seconds: float, waits: P
 
 def _renew(cluster: Cluster, claim: Claim, ended: threading.Event) -> None:
     while not ended.wait(_RENEW):
-        with contextlib.suppress(ClusterError):
+        try:
             cluster.patch(
                 claim.ref,
                 [{"op": "test", "path": "/spec/holderIdentity", "value": claim.holder}, {"op": "replace", "path": "/spec/renewTime", "value": _now()}],
                 claim.manager,
             )
+        except ClusterError:
+            continue
+        except Stopped:  # the task's own threads tell it; a traceback of this one would only hide that
+            return
 
 
 def _release(cluster: Cluster, claim: Claim, failed: bool) -> None:
