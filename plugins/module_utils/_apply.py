@@ -7,11 +7,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ._health import judge
+from ._kinds import CUSTOM
 from ._manifest import CREATE_ONLY, ONCE, Declared
 from ._model import CREATED, FAILED, UNCHANGED, UPDATED, Change, Clock, Cluster, ClusterError, Conflict, Forbidden, NotFound, Object, Ref
-from ._plan import after_migration, changed, in_place, migration
+from ._plan import DIGEST, after_migration, changed, in_place, made_by, migration
 from ._survey import Survey
 
+MOVES = 3  # times that kubectl's ownership is made ours while others write to the object
 SERVED_WITHIN = 10.0  # seconds from an established definition to an API server that serves it
 
 
@@ -31,7 +33,12 @@ class Apply:
         if item.policy == ONCE:
             if item.ref.name in self._seen.record.done:
                 return Change(item.ref, UNCHANGED, live, live)
-            live = self._without_failed(item.ref, live)
+            if live is not None and judge(live).state == FAILED:
+                # What it needed may be there by now: it is made again.
+                self._cluster.delete(item.ref, live["metadata"]["uid"], dry_run=self._check_mode)
+                if self._check_mode:
+                    return Change(item.ref, CREATED, None, item.body, assumed=True)
+                live = None
         if live is not None and (item.policy in (CREATE_ONLY, ONCE) or in_place(item, live, self._manager)):
             return Change(item.ref, UNCHANGED, live, live)
         if item.ref.kind == "Namespace" and item.ref in self._seen.unseen:
@@ -50,25 +57,36 @@ class Apply:
         """Whether its namespace or kind would only come with this very call."""
         return ref.namespace in self._new_namespaces or self._cluster.resource(ref.api_version, ref.kind) is None
 
-    def _without_failed(self, ref: Ref, live: Object | None) -> Object | None:
-        """A Job that failed in an earlier run is run again: what it needed may be there by now."""
-        if live is None or judge(live).state != FAILED:
-            return live
-        self._cluster.delete(ref, live["metadata"]["uid"], dry_run=self._check_mode)
-        return None
-
     def _create(self, item: Declared) -> Change:
         try:
             return Change(item.ref, CREATED, None, self._cluster.create(item.body, self._manager, dry_run=self._check_mode))
-        except Conflict:  # somebody was quicker, or it could not be looked at; either way it is there
-            return Change(item.ref, UNCHANGED)
+        except Conflict:
+            live = None if item.ref in self._seen.unseen else self._cluster.get(item.ref)
+        if live is not None and made_by(live, self._manager) and live["metadata"].get("annotations", {}).get(DIGEST) == item.digest:
+            return Change(item.ref, CREATED, None, live)  # it is ours: the answer to the first request was lost
+        return Change(item.ref, UNCHANGED, live, live)  # somebody was quicker, or it could not be looked at; either way it is there
+
+    def _migrated(self, ref: Ref, live: Object) -> Object:
+        """The object with what kubectl owned as ours; tried again where it changed meanwhile, or where only the answer was lost."""
+        for _attempt in range(MOVES):
+            operations = migration(live, self._manager)
+            if not operations:
+                break
+            try:
+                return self._cluster.patch(ref, operations, self._manager)
+            except Conflict:
+                found = self._cluster.get(ref)
+                if found is None:
+                    raise
+                live = found
+        return live
 
     def _apply(self, item: Declared, live: Object | None) -> Change:
         force, moved = self._force, migration(live, self._manager) if live is not None else []
-        if moved:
+        if live is not None and moved:
             force = True  # against kubectl only: the patch below, or the real run's, makes its fields ours
             if not self._check_mode:
-                live = self._cluster.patch(item.ref, moved, self._manager)
+                live = self._migrated(item.ref, live)
                 force = self._force
         try:
             after, new = self._send(item, force)
@@ -81,7 +99,8 @@ class Apply:
                 raise
             after, new = self._send(item, True)
         if live is None:
-            # Without a look before, 201 and 200 alone tell created from already there.
+            # 200 says that it was there: by somebody else, since long (if it could not be looked at), or by this request, whose first answer was lost.
+            new = new or (item.ref not in self._seen.unseen and made_by(after, self._manager))
             return Change(item.ref, CREATED if new else UPDATED, None, after, assumed=not new)
         if moved and self._check_mode:
             after = after_migration(live, after, self._manager)
@@ -100,7 +119,7 @@ class Apply:
                 return self._cluster.apply(item.body, self._manager, force, dry_run=self._check_mode)
             except NotFound:
                 # A definition may be established a moment before its kind is served.
-                if item.level != 3 or self._check_mode or self._clock.now() - begun > SERVED_WITHIN:
+                if item.level != CUSTOM or self._check_mode or self._clock.now() - begun > SERVED_WITHIN:
                     raise
                 self._cluster.forget(item.ref.api_version)
                 self._clock.sleep(0.3)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ._manifest import CREATE_ONLY, Declared
@@ -22,7 +22,7 @@ _ID = "applyset.kubernetes.io/id"
 _TOOLING = "applyset.kubernetes.io/tooling"
 _KINDS = "applyset.kubernetes.io/contains-group-kinds"
 _NAMESPACES = "applyset.kubernetes.io/additional-namespaces"
-_DONE = "slipway.mlops/done"  # Jobs of policy `once` that have succeeded; outlives the Job
+_DONE = "slipway.mlops/done"  # Jobs of policy `once` that have succeeded, and when; outlives the Job
 
 # Pruned only when the user names them: they hold data, or what nobody can make again.
 DATA = ("PersistentVolumeClaim", "PersistentVolume", "Namespace")
@@ -51,39 +51,41 @@ class SetName:
 
 @dataclass(frozen=True)
 class Record:
-    """What the record object says: kinds as (group, kind), namespaces beside its own, Jobs that are done."""
+    """What the record object says: kinds as (group, kind), namespaces beside its own, Jobs that are done and when they ended."""
 
     kinds: frozenset[tuple[str, str]] = frozenset()
     namespaces: frozenset[str] = frozenset()
-    done: frozenset[str] = field(default_factory=frozenset)
+    done: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_record(live: Object | None) -> Record:
     annotations = ((live or {}).get("metadata") or {}).get("annotations") or {}
     kinds = [entry.partition(".") for entry in annotations.get(_KINDS, "").split(",") if entry]
     try:
-        done = json.loads(annotations.get(_DONE) or "[]")
+        done = json.loads(annotations.get(_DONE) or "{}")
     except ValueError:
-        done = []
+        done = {}
+    if isinstance(done, list):  # as it was written before it had times
+        done = dict.fromkeys(done, "")
     return Record(
         frozenset((group, kind) for kind, _dot, group in kinds),
         frozenset(filter(None, annotations.get(_NAMESPACES, "").split(","))),
-        frozenset(map(str, done)),
+        {str(name): str(at) for name, at in done.items()} if isinstance(done, dict) else {},
     )
 
 
-def record_of(refs: Iterable[Ref], done: Iterable[str], home: str) -> Record:
+def record_of(refs: Iterable[Ref], done: Mapping[str, str], home: str) -> Record:
     """The record of a set with these members."""
     members = [ref for ref in refs if ref.kind != "Namespace"]
     return Record(
         frozenset((ref.group, ref.kind) for ref in members),
         frozenset(ref.namespace for ref in members if ref.namespace and ref.namespace != home),
-        frozenset(done),
+        dict(done),
     )
 
 
 def superset(one: Record, other: Record) -> Record:
-    return Record(one.kinds | other.kinds, one.namespaces | other.namespaces, one.done | other.done)
+    return Record(one.kinds | other.kinds, one.namespaces | other.namespaces, {**one.done, **other.done})
 
 
 def record_object(owner: SetName, record: Record) -> Object:
@@ -100,7 +102,7 @@ def record_object(owner: SetName, record: Record) -> Object:
                 _TOOLING: TOOLING,
                 _KINDS: ",".join(kinds),
                 _NAMESPACES: ",".join(sorted(record.namespaces)),
-                _DONE: json.dumps(sorted(record.done)),
+                _DONE: json.dumps(record.done, sort_keys=True),
             },
         },
     }

@@ -42,6 +42,11 @@ def judge(live: Live | None) -> Verdict:
     return TABLE.get((_group(live), live.get("kind", "")), _other)(live)
 
 
+def ended(at: str) -> Verdict:
+    """A Job that ran to its end and is gone since (its TTL), as the record of its set remembers it."""
+    return Verdict(READY, f"ran to its end at {at}" if at else "ran to its end before")
+
+
 def explain(live: Live | None, pods: Iterable[Live] = (), events: Iterable[Live] = ()) -> Verdict:
     """`judge`, sharpened by what only the pods and the events know.
 

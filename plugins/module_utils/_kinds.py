@@ -48,6 +48,7 @@ _GATES = {
     "APIService",
 }
 LEVELS = range(5)
+CUSTOM = 3  # the level of custom resources
 
 
 def _table() -> dict[tuple[str, str], Resource]:
@@ -65,7 +66,7 @@ BUILT_IN = _table()
 def level(api_version: str, kind: str) -> int:
     """0 foundations, 1 identities, config, storage and services, 2 workloads, 3 custom resources, 4 webhooks."""
     if (api_version, kind) not in BUILT_IN:
-        return 3
+        return CUSTOM
     if kind in _FOUNDATIONS:
         return 0
     if kind in _WORKLOADS:

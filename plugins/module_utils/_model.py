@@ -129,14 +129,6 @@ class Unreachable(ClusterError):
     """No usable answer within the retries: connection, TLS, time, or the server overloaded (429, 502-504)."""
 
 
-class Unfinished(ClusterError):
-    """Writing or waiting ended before all was done; `report` says how far it came."""
-
-    def __init__(self, message: str, report: Report) -> None:
-        super().__init__(message)
-        self.report = report
-
-
 class Stopped(BaseException):
     """The task was told to end. Not an Exception, so that no handler goes on writing."""
 

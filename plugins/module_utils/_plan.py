@@ -36,6 +36,11 @@ def written_by(live: Object, manager: str) -> bool:
     return any(entry.get("manager") == manager for entry in _entries(live))
 
 
+def made_by(live: Object, manager: str) -> bool:
+    """Whether the object is as old as what `manager` wrote to it: then the object was made by that very write."""
+    return any(entry.get("manager") == manager and entry.get("time") == live["metadata"].get("creationTimestamp") for entry in _entries(live))
+
+
 def in_place(declared: Declared, live: Object, manager: str) -> bool:
     """True if an apply would certainly change nothing: same declaration as last time, all of it still ours, all values still there.
 

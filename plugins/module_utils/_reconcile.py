@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ._apply import Apply
 from ._applyset import Record, SetName, is_data, record_object, record_of, stamp, superset
-from ._health import judge
-from ._kinds import LEVELS, level
+from ._health import ended
+from ._kinds import BUILT_IN, CUSTOM, LEVELS, home, level
 from ._last_words import last_words
 from ._manifest import ONCE, Declared
 from ._model import (
@@ -25,7 +25,6 @@ from ._model import (
     Progress,
     Ref,
     Report,
-    Unfinished,
     Verdict,
     ref_of,
 )
@@ -53,9 +52,15 @@ class Reconciler:
         self._owner, self._check_mode, self._force = owner, check_mode, force
         self._delete_data = set(delete_data)
         self._changes: list[Change] = []
+        self._verdicts: dict[Ref, Verdict] = {}
         self._errors: list[str] = []
 
-    def present(self, declared: Sequence[Declared], prune: bool = True, wait: float = 300.0) -> Report:
+    @property
+    def report(self) -> Report:
+        """How far it came, also where an error ended it."""
+        return Report(self._changes, self._verdicts)
+
+    def present(self, declared: Sequence[Declared], prune: bool = True, wait: float = 300.0) -> None:
         """All of `declared` as declared, nothing else in the set (with `prune`), all ready within `wait` seconds (0: not waited for)."""
         deadline = self._clock.now() + wait
         items = [stamp(item, self._owner) for item in resolve(self._cluster, declared, self._owner.namespace)]
@@ -65,7 +70,7 @@ class Reconciler:
         self._do(apply, [item for item in items if item.ref.kind == "Namespace"])
         members = [item for item in items if item.ref.kind != "Namespace"]
         once = {item.ref.name for item in items if item.policy == ONCE}
-        done = seen.record.done & once
+        done = {name: at for name, at in seen.record.done.items() if name in once}
         target = record_of([item.ref for item in members], done, self._owner.namespace)
         known = self._write_record(superset(seen.record, target), seen.record if seen.recorded else None)
         for number in LEVELS:
@@ -74,26 +79,30 @@ class Reconciler:
                 self._wait_for_definitions(deadline)
         doomed = self._doomed(seen, items)
         if prune:
-            kept = self._delete(doomed)
-            target = superset(target, record_of(kept, (), self._owner.namespace)) if not seen.blind else superset(target, known)
+            kept = self._delete(doomed, deadline)
+            target = superset(target, record_of(kept, {}, self._owner.namespace)) if not seen.blind else superset(target, known)
             known = self._write_record(target, known)
         else:
             target = known
-        verdicts = self._settle(deadline if wait else 0.0)
-        done |= {ref.name for ref, verdict in verdicts.items() if ref.kind == "Job" and ref.name in once and verdict.state == READY}
+        state = self._settle(deadline if wait else 0.0, done)
+        for ref, live in state.items():
+            if ref.kind == "Job" and ref.name in once and self._verdicts[ref].state == READY:
+                done[ref.name] = str(((live or {}).get("status") or {}).get("completionTime") or done.get(ref.name, ""))
         self._write_record(Record(target.kinds, target.namespaces, done), known)
-        return self._finished(verdicts, bool(wait))
+        if wait:
+            self._finish()
 
-    def absent(self, declared: Sequence[Declared], wait: float = 300.0) -> Report:
+    def absent(self, declared: Sequence[Declared], wait: float = 300.0) -> None:
         """Nothing of the set is left but data that nobody named."""
         deadline = self._clock.now() + wait
         seen = survey(self._cluster, self._owner, [stamp(item, self._owner) for item in declared])
         self._add_named(seen)
-        kept = self._delete(self._doomed(seen, []))
+        kept = self._delete(self._doomed(seen, []), deadline)
         if seen.recorded and not self._check_mode:
             self._drop_record(kept)
-        verdicts = self._settle(deadline if wait else 0.0)
-        return self._finished(verdicts, bool(wait))
+        self._settle(deadline if wait else 0.0, {})
+        if wait:
+            self._finish()
 
     # Writing
 
@@ -108,7 +117,7 @@ class Reconciler:
         if self._errors:
             left = apply.total - len(self._changes) - len(self._errors)
             count = f"{len(self._changes)} of {apply.total} objects are in place, {len(self._errors)} failed, {left} were not begun."
-            raise Unfinished("\n".join([*self._errors, count]), Report(self._changes))
+            raise ClusterError("\n".join([*self._errors, count]))
 
     def _note(self, change: Change) -> None:
         self._changes.append(change)
@@ -123,7 +132,7 @@ class Reconciler:
 
     def _drop_record(self, kept: list[Ref]) -> None:
         if kept:
-            self._write_record(record_of(kept, (), self._owner.namespace), None)
+            self._write_record(record_of(kept, {}, self._owner.namespace), None)
             return
         live = self._cluster.get(self._owner.record)
         if live is not None:
@@ -138,8 +147,8 @@ class Reconciler:
         owned = [live for live in members if written_by(live, self._owner.manager)]
         return [live for live in owned if not any(owner.get("controller") for owner in live["metadata"].get("ownerReferences") or [])]
 
-    def _delete(self, doomed: Sequence[Object]) -> list[Ref]:
-        """Deletes, workloads first; gives what is kept because it is data and nobody named it."""
+    def _delete(self, doomed: Sequence[Object], deadline: float) -> list[Ref]:
+        """Deletes, in the reverse order of applying; gives what is kept because it is data and nobody named it."""
         kept = [live for live in doomed if is_data(live) and not self._is_named(ref_of(live))]
         for live in kept:
             self._changes.append(Change(ref_of(live), KEPT, live, live))
@@ -147,6 +156,8 @@ class Reconciler:
         for number in reversed(LEVELS):
             batch = [live for live in going if level(live["apiVersion"], live["kind"]) == number]
             self._delete_batch(batch)
+            if number == CUSTOM and any(level(live["apiVersion"], live["kind"]) < CUSTOM for live in going):
+                self._wait_for_finalizers(batch, deadline)
         return [ref_of(live) for live in kept]
 
     def _delete_batch(self, batch: Sequence[Object]) -> None:
@@ -161,22 +172,36 @@ class Reconciler:
             else:
                 self._note(result)
         if self._errors:
-            raise Unfinished("\n".join(self._errors), Report(self._changes))
+            raise ClusterError("\n".join(self._errors))
 
     def _is_named(self, ref: Ref) -> bool:
         return bool(self._delete_data & {f"{ref.kind}/{ref.name}", f"{ref.kind}/{ref.namespace}/{ref.name}"})
 
     def _add_named(self, seen: Survey) -> None:
-        """Data that is named is looked for, even where the set's record is gone."""
+        """Data that is named is looked for, even where the set's record is gone. Custom resources are found by the record alone, which knows their version."""
+        known = {_key(ref) for ref in seen.members}
         for entry in self._delete_data:
             kind, _slash, name = entry.partition("/")
             namespace, _slash, last = name.rpartition("/")
-            ref = Ref("v1", kind, "" if kind in ("Namespace", "PersistentVolume") else namespace or self._owner.namespace, last)
-            live = self._cluster.get(ref)
-            if live is not None and (written_by(live, self._owner.manager)):
+            version = home(kind)
+            if version is None:
+                continue
+            ref = Ref(version, kind, (namespace or self._owner.namespace) if BUILT_IN[(version, kind)].namespaced else "", last)
+            live = self._cluster.get(ref) if _key(ref) not in known else None
+            if live is not None and written_by(live, self._owner.manager):
                 seen.members[ref] = live
 
     # Waiting
+
+    def _wait_for_finalizers(self, batch: Sequence[Object], deadline: float) -> None:
+        """What takes the finalizers off custom resources may be a workload of this very set, and must not go before they are gone."""
+        held = [ref_of(live) for live in batch if live["metadata"].get("finalizers")]
+        if not held or self._check_mode:
+            return
+        verdicts = Wait(self._cluster, self._clock, self._progress, {}, held).run(max(30.0, deadline - self._clock.now()))
+        late = [f"{ref} {verdict.reason}" for ref, verdict in verdicts.items() if verdict.state != ABSENT]
+        if late:
+            raise ClusterError("; ".join(late) + ". What may have to take that off is not deleted before: see what its controller says, and run again.")
 
     def _wait_for_definitions(self, deadline: float) -> None:
         """New kinds are served only after their definition is established."""
@@ -186,34 +211,33 @@ class Reconciler:
         verdicts = Wait(self._cluster, self._clock, self._progress, definitions).run(max(30.0, deadline - self._clock.now()))
         late = [f"{ref}: {verdict.reason}" for ref, verdict in verdicts.items() if verdict.state != READY]
         if late:
-            raise Unfinished("A definition is not established: " + "; ".join(late), Report(self._changes, verdicts))
+            raise ClusterError("A definition is not established: " + "; ".join(late))
         for live in definitions.values():
             for version in ((live or {}).get("spec") or {}).get("versions") or []:
                 self._cluster.forget(f"{(live or {})['spec']['group']}/{version['name']}")
 
-    def _settle(self, deadline: float) -> dict[Ref, Verdict]:
-        """Health of all that is declared; waits for it until the deadline, 0 for not at all."""
+    def _settle(self, deadline: float, done: Mapping[str, str]) -> Mapping[Ref, Object | None]:
+        """Judges all that is declared, as it then is; waits for it until the deadline, 0 for not at all. `done` are Jobs that ran to their end before."""
         if self._check_mode:
             return {}
-        # Unchanged without a live object: a Job that succeeded earlier and is gone by now, or what we may not look at.
+        # Without a live object: a Job that ran to its end and is gone by now, or what we may not look at.
         wanted = {change.ref: change.after for change in self._changes if change.action not in (DELETED, KEPT) and change.after is not None}
         gone = [change.ref for change in self._changes if change.action == DELETED]
-        if not deadline:
-            return {ref: judge(live) for ref, live in wanted.items()}
-        wait = Wait(self._cluster, self._clock, self._progress, wanted, gone)
-        verdicts = wait.run(deadline - self._clock.now())
-        self._wait = wait
-        return verdicts
+        self._wait = Wait(self._cluster, self._clock, self._progress, wanted, gone if deadline else ())
+        self._verdicts = self._wait.run(deadline - self._clock.now()) if deadline else self._wait.verdicts
+        for change in self._changes:
+            if change.ref.kind == "Job" and change.ref.name in done and change.ref not in wanted:
+                self._verdicts[change.ref] = ended(done[change.ref.name])
+        return self._wait.state
 
-    def _finished(self, verdicts: dict[Ref, Verdict], waited: bool) -> Report:
-        report = Report(self._changes, verdicts)
+    def _finish(self) -> None:
+        """Told with the last words of what is not ready."""
         gone = {change.ref for change in self._changes if change.action == DELETED}
-        late = [ref for ref, verdict in verdicts.items() if verdict.state != (ABSENT if ref in gone else READY)]
-        if waited and late:
-            lines = [f"{ref}: {verdicts[ref].state}, {verdicts[ref].reason}" for ref in late]
+        late = [ref for ref, verdict in self._verdicts.items() if verdict.state != (ABSENT if ref in gone else READY)]
+        if late:
+            lines = [f"{ref}: {self._verdicts[ref].state}, {self._verdicts[ref].reason}" for ref in late]
             words = last_words(self._cluster, late, self._wait.state, self._wait.pods)
-            raise Unfinished("\n".join([f"{len(late)} of {len(verdicts)} objects are not ready:", *lines, *words]), report)
-        return report
+            raise ClusterError("\n".join([f"{len(late)} of {len(self._verdicts)} objects are not ready:", *lines, *words]))
 
 
 def _key(ref: Ref) -> tuple[str, str, str, str]:

@@ -10,7 +10,7 @@ from . import _syntax
 from ._applyset import SetName
 from ._diff import diff
 from ._manifest import Declared, Documents, documents_of, read, secret_values
-from ._model import DELETED, READY, Refused, Report, Unfinished
+from ._model import DELETED, READY, ClusterError, Object, Refused, Report
 from ._module import Call
 from ._reconcile import Reconciler
 from ._secrets import declared_secrets
@@ -73,12 +73,15 @@ def run(call: Call) -> dict[str, Any]:
     call.progress(f"{owner.name}: {cluster.server}" + (f" (context {cluster.context})" if cluster.context else ""))
     reconciler = Reconciler(cluster, call.clock, call.progress, owner, call.check_mode, params["force_conflicts"], params["delete_data"])
     wait = float(params["wait_timeout"]) if params["wait"] else 0.0
+    result: Object = {}
     try:
-        report = reconciler.absent(items, wait) if params["state"] == "absent" else reconciler.present(items, params["prune"], wait)
-        result: dict[str, Any] = {}
-    except Unfinished as unfinished:
-        report = unfinished.report
-        result = {"failed": True, "msg": str(unfinished)}
+        if params["state"] == "absent":
+            reconciler.absent(items, wait)
+        else:
+            reconciler.present(items, params["prune"], wait)
+    except ClusterError as error:
+        result = {"failed": True, "msg": str(error), **({"status": error.status} if error.status else {})}
+    report = reconciler.report
     result.update(changed=report.changed, objects=objects(report), seconds=round(call.clock.now() - begun, 2))
     if call.diff:
         result["diff"] = diff(report.changes, owner.manager)

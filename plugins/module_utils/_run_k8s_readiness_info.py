@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from ._applyset import SetName
-from ._health import explain, judge
+from ._health import ended, explain, judge
 from ._last_words import last_words
 from ._model import ABSENT, READY, Cluster, ClusterError, Forbidden, NotFound, Object, Ref, Refused, Verdict, ref_of
 from ._module import Call
 from ._parallel import all_of
-from ._survey import survey
+from ._survey import survey, version
 
 UNKNOWN = "unknown"  # beside the states of a Verdict: this account may not look
 
@@ -104,13 +104,19 @@ def _of_set(cluster: Cluster, owner: SetName, live: dict[Ref, Object | None]) ->
         return [(owner.name, owner.record, Verdict(ABSENT, f"no set {owner.name} was ever applied in namespace {owner.namespace}"))]
     live.update(seen.members)
     entries: list[Entry] = [(owner.name, ref, judge(member)) for ref, member in sorted(seen.members.items())]
+    known = {ref.name for ref in seen.members}
+    for name, at in sorted(seen.record.done.items()):
+        if name not in known:
+            entries.append((owner.name, Ref("batch/v1", "Job", owner.namespace, name), ended(at)))
     found, hidden = {(ref.group, ref.kind) for ref in seen.members}, {(source.api_version.rpartition("/")[0], source.kind) for source in seen.blind}
+    if seen.record.done:
+        found.add(("batch", "Job"))
     for group, kind in sorted(seen.record.kinds - found):
         if (group, kind) in hidden:
             verdict = Verdict(UNKNOWN, f"this account may not list {kind} in namespace {owner.namespace}")
         else:
             verdict = Verdict(ABSENT, f"the set had objects of kind {kind}, and none is left")
-        entries.append((owner.name, Ref(group, kind, owner.namespace, "(any)"), verdict))
+        entries.append((owner.name, Ref(version(cluster, group, kind) or group, kind, owner.namespace, "(any)"), verdict))
     return entries
 
 

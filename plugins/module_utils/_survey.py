@@ -61,14 +61,15 @@ def _sources(cluster: Cluster, owner: SetName, record: Record, wanted: Iterable[
     reach = {owner.namespace} | record.namespaces
     former = set()
     for group, kind in record.kinds:
-        version = served.get((group, kind)) or _version(cluster, group, kind)
-        resource = cluster.resource(version, kind) if version else None
+        found = served.get((group, kind)) or version(cluster, group, kind)
+        resource = cluster.resource(found, kind) if found else None
         if resource is not None:  # else its definition is gone, and all its objects with it
-            former |= {Source(version, kind, namespace) for namespace in (reach if resource.namespaced else {""})}
+            former |= {Source(found, kind, namespace) for namespace in (reach if resource.namespaced else {""})}
     return sorted(declared | former)
 
 
-def _version(cluster: Cluster, group: str, kind: str) -> str:
+def version(cluster: Cluster, group: str, kind: str) -> str:
+    """The group version of a kind that a record names by its group, "" where it is served no more."""
     known = [version for version, name in BUILT_IN if name == kind and version.rpartition("/")[0] == group]
     return known[-1] if known else cluster.version_of(group)
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
@@ -17,6 +18,8 @@ from ._model import (
     Cluster,
     ClusterError,
     Event,
+    Forbidden,
+    NotFound,
     Object,
     Progress,
     Ref,
@@ -92,9 +95,13 @@ class Wait:
             listing = self._cluster.list(*source, fields="metadata.name=" + refs[0].name if len(refs) == 1 else "")
         except Unreachable:
             raise
-        except ClusterError:  # no right to list, or the kind is gone
+        except NotFound:  # the kind is gone, and all objects with it
+            self.state.update(dict.fromkeys(refs))
+            return {}
+        except ClusterError:  # no right to list
             for ref in refs:
-                self.state[ref] = self._cluster.get(ref)
+                with contextlib.suppress(Forbidden):  # nor to look at one: the answer to the write is all that is known
+                    self.state[ref] = self._cluster.get(ref)
             return {}
         found = {ref_of(item): item for item in listing.items}
         self.state.update({ref: found.get(ref) for ref in refs})

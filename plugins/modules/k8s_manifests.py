@@ -104,8 +104,8 @@ options:
     default: true
   delete_data:
     description:
-      - "PersistentVolumeClaims, PersistentVolumes, Namespaces and generated Secrets that may be deleted when they are no longer declared,
-        each as C(Kind/name) or C(Kind/namespace/name). Nothing else of these kinds is ever deleted."
+      - "PersistentVolumeClaims, PersistentVolumes, Namespaces, generated Secrets and what is kept C(create_only) that may be deleted when it is no
+        longer declared, each as C(Kind/name) or C(Kind/namespace/name). Nothing else of these kinds is ever deleted."
     type: list
     elements: str
     default: []
@@ -203,7 +203,7 @@ objects:
       type: bool
       returned: always
     ready:
-      description: Whether it is ready; empty in check mode.
+      description: Whether it is ready, true also for a Job of C(once) that ran to its end before and is gone since; empty in check mode.
       type: bool
       returned: always
     reason:

@@ -90,12 +90,11 @@ class FakeCluster:
         ref = ref_of(obj)
         old = self.objects.get(ref)
         entries = [entry for entry in (old or {}).get("metadata", {}).get("managedFields", []) if entry["manager"] != manager]
-        before, after = _paths(_fields(old or {})), _paths(_fields(obj))
+        after = _paths(_fields(obj))
         changed = {path for path in after if _at(old or {}, path) != _at(obj, path)}
         for entry in entries:
             entry["fieldsV1"] = _tree(path for path in _paths(entry["fieldsV1"]) if path in after and path not in changed)
         mine = changed if old is not None else set(after)
-        del before
         obj["metadata"]["managedFields"] = [entry for entry in entries if entry["fieldsV1"]] + [_entry(manager, "Update", _tree(mine))]
         return self._store(ref, obj)
 
@@ -218,7 +217,11 @@ class FakeCluster:
             live = self.objects.get(ref)
             if live is None or live["metadata"]["uid"] != uid:
                 return False
-            if not dry_run:
+            if dry_run:
+                return True
+            if live["metadata"].get("finalizers"):  # it stays until somebody takes them off: `drop`
+                self._store(ref, {**live, "metadata": {**live["metadata"], "deletionTimestamp": "now"}})
+            else:
                 self.drop(ref)
             return True
 

@@ -140,11 +140,11 @@ def test_whose_an_object_is():
 
 def test_the_record_says_what_it_was_told_in_the_layout_of_kep_3659():
     items = [item.ref for item in read([DECLARED, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "else"}}], "team")]
-    record = record_of(items, ["migrate-1"], "team")
+    record = record_of(items, {"migrate-1": "2026-01-02T03:04:05Z"}, "team")
     written = record_object(OWNER, record)
     annotations = written["metadata"]["annotations"]
     assert annotations["applyset.kubernetes.io/contains-group-kinds"] == "Secret,StatefulSet.apps"
     assert annotations["applyset.kubernetes.io/additional-namespaces"] == "else"
     assert written["metadata"]["labels"]["applyset.kubernetes.io/id"] == OWNER.id
     assert read_record(written) == record
-    assert read_record(None) == record_of([], [], "team")
+    assert read_record(None) == record_of([], {}, "team")

@@ -46,12 +46,33 @@ def deployment(name="web", image="x:1"):
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
 
 
+def widget(name="w", policy="set", **metadata):
+    annotations = {"slipway.mlops/apply": policy}
+    return {"apiVersion": "x.org/v1", "kind": "Widget", "metadata": {"name": name, "annotations": annotations, **metadata}, "spec": {"size": 3}}
+
+
+class Forgetful(FakeCluster):
+    """Does what it is asked and loses the answer; the request is then sent again, as `_cluster` does."""
+
+    def apply(self, obj, manager, force=False, dry_run=False):
+        super().apply(obj, manager, force, dry_run)
+        return super().apply(obj, manager, force, dry_run)
+
+    def create(self, obj, manager, dry_run=False):
+        super().create(obj, manager, dry_run)
+        return super().create(obj, manager, dry_run)
+
+    def patch(self, ref, operations, manager, dry_run=False):
+        super().patch(ref, operations, manager, dry_run)
+        return super().patch(ref, operations, manager, dry_run)
+
+
 class World:
     """A cluster, a clock, and calls of the module."""
 
-    def __init__(self):
+    def __init__(self, kind=FakeCluster):
         self.clock = FakeClock()
-        self.cluster = FakeCluster(self.clock)
+        self.cluster = kind(self.clock)
         self.lines = []
 
     def run(self, *manifests, check=False, diff=False, **options):
@@ -209,6 +230,63 @@ class TestPresent:
         assert "manifests[1]: the server has no kind Wigdet in x.org/v1; did you mean Widget?" in result["msg"]
 
 
+    @pytest.mark.parametrize("request_", [("apply", "slipway-set", 2), ("get", "web", 2)], ids=["record", "look"])
+    def test_an_error_after_the_writes_does_not_hide_them(self, world, request_):
+        """Of the record's last write, and of a look while waiting."""
+        seen = []
+
+        def fail(verb, ref):
+            if (verb, getattr(ref, "name", "")) == request_[:2]:
+                seen.append(verb)
+                if len(seen) >= request_[2]:
+                    raise ClusterError("Cannot: no")
+
+        world.run(NAMESPACE, config("old"))
+        world.cluster.fail = fail
+        world.cluster.forbidden = {("list", "Deployment")}
+        result = world.run(NAMESPACE, config("a"), deployment(), wait=True, wait_timeout=5)
+        assert result["failed"] and result["changed"] and "no" in result["msg"]
+        assert actions(result)["ConfigMap/a"] == "created"
+
+    def test_an_account_that_may_only_write_waits_with_what_the_write_told(self, world):
+        world.run(NAMESPACE, config("old"))
+        world.cluster.forbidden = {("list", "Deployment"), ("get", "Deployment")}
+        result = world.run(NAMESPACE, deployment(), wait=True, wait_timeout=5)
+        assert result["failed"] and "objects are not ready" in result["msg"]
+        assert actions(result)["Deployment/web"] == "created"
+
+
+class TestLostAnswers:
+    """Each write is answered at the second asking only."""
+
+    def test_what_was_made_is_told_as_created(self):
+        world = World(Forgetful)
+        world.cluster.put(NAMESPACE)
+        made = world.run(config("a", k="v"), secrets=[{"name": "pw", "generate": [{"key": "k"}]}])
+        assert actions(made) == {"ConfigMap/a": "created", "Secret/pw": "created"}
+        assert not any(entry["assumed"] for entry in made["objects"])
+        assert world.run(config("a", k="v"), secrets=[{"name": "pw", "generate": [{"key": "k"}]}])["changed"] is False
+
+    def test_a_secret_that_somebody_else_made_meanwhile_is_not_ours(self, world):
+        world.cluster.put(NAMESPACE)
+        world.run(config("a"))
+
+        def fail(verb, ref):
+            if verb == "create":
+                world.cluster.put({**secret("pw"), "metadata": {"name": "pw", "namespace": "team"}})
+
+        world.cluster.fail = fail
+        result = world.run(config("a"), secrets=[{"name": "pw", "generate": [{"key": "k"}]}])
+        assert actions(result)["Secret/pw"] == "unchanged"
+
+    def test_what_kubectl_applied_is_taken_over(self):
+        world = World(Forgetful)
+        world.cluster.put(NAMESPACE)
+        world.cluster.put({**config("a", k="v"), "metadata": {"name": "a", "namespace": "team"}}, "kubectl-client-side-apply")
+        assert actions(world.run(config("a", k="w"))) == {"ConfigMap/a": "updated"}
+        assert world.data("a") == {"k": "w"}
+
+
 class TestPrune:
     def test_what_is_no_longer_declared_goes_and_data_stays(self, world):
         world.run(NAMESPACE, config("a"), config("b"), claim(), deployment())
@@ -257,6 +335,45 @@ class TestPrune:
         named = ["Secret/pw", "PersistentVolumeClaim/data", "Namespace/team"]
         assert set(actions(world.run(state="absent", delete_data=named)).values()) == {"deleted"}
         assert world.cluster.objects == {}
+
+
+    @pytest.mark.parametrize("recorded", [True, False])
+    def test_any_data_can_be_named_also_where_the_record_is_gone(self, world, recorded):
+        world.cluster.custom[("x.org/v1", "Widget")] = Resource("widgets", True)
+        stateful = {**deployment("db"), "kind": "StatefulSet"}
+        stateful["metadata"] = {"name": "db", "annotations": {"slipway.mlops/apply": "create_only"}}
+        world.run(NAMESPACE, stateful, widget(policy="create_only"))
+        if not recorded:
+            world.cluster.drop(world.ref("ConfigMap", "slipway-set"))
+        result = world.run(state="absent", delete_data=["StatefulSet/db", "Widget/w", "Nothing/x"])
+        assert not result.get("failed"), result
+        assert actions(result) == {"StatefulSet/db": "deleted", **({"Widget/w": "deleted"} if recorded else {})}
+
+    @pytest.mark.parametrize("pruned", [True, False])
+    def test_an_operator_outlives_the_custom_resources_whose_finalizers_it_takes_off(self, world, pruned):
+        world.cluster.custom[("x.org/v1", "Widget")] = Resource("widgets", True)
+        world.run(NAMESPACE, config("a"), deployment("operator"), widget(finalizers=["x.org/clean"]))
+        operator, ref = world.ref("Deployment", "operator", "apps/v1"), world.ref("Widget", "w", "x.org/v1")
+
+        def operate():
+            assert operator in world.cluster.objects, "the operator is gone"
+            world.cluster.drop(ref)
+
+        world.clock.at(world.clock.now() + 7, operate)
+        options = {"wait": True, "wait_timeout": 60}
+        result = world.run(NAMESPACE, config("a"), **options) if pruned else world.run(state="absent", **options)
+        assert not result.get("failed"), result
+        assert operator not in world.cluster.objects and ref not in world.cluster.objects
+
+    def test_nothing_goes_before_a_custom_resource_that_stays(self, world):
+        world.cluster.custom[("x.org/v1", "Widget")] = Resource("widgets", True)
+        world.run(NAMESPACE, deployment("operator"), widget(finalizers=["x.org/clean"]))
+        result = world.run(state="absent", wait=True, wait_timeout=40)
+        assert result["failed"] and "Widget team/w is being deleted, held by x.org/clean" in result["msg"]
+        assert actions(result) == {"Widget/w": "deleted"}
+        assert world.ref("Deployment", "operator", "apps/v1") in world.cluster.objects
+        world.cluster.drop(world.ref("Widget", "w", "x.org/v1"))
+        assert actions(world.run(state="absent")) == {"Deployment/operator": "deleted"}
 
 
 class TestSecrets:
@@ -314,7 +431,8 @@ class TestSecrets:
 
 class TestOnce:
     def complete(self, world, ref, kind="Complete"):
-        world.cluster.set_status(ref, {"conditions": [{"type": kind, "status": "True", "reason": "BackoffLimitExceeded"}]})
+        ended = {"completionTime": "2026-01-02T03:04:05Z"} if kind == "Complete" else {}
+        world.cluster.set_status(ref, {"conditions": [{"type": kind, "status": "True", "reason": "BackoffLimitExceeded"}], **ended})
 
     def ref(self, world):
         return next(ref for ref in world.cluster.objects if ref.kind == "Job")
@@ -324,7 +442,10 @@ class TestOnce:
         first = world.run(NAMESPACE, job(), wait=True, wait_timeout=60)
         assert first["changed"] and not first.get("failed"), first
         world.cluster.drop(self.ref(world))
-        assert world.run(NAMESPACE, job(), wait=True, wait_timeout=60)["changed"] is False
+        for wait in (True, False):
+            again = world.run(NAMESPACE, job(), wait=wait, wait_timeout=60)
+            assert again["changed"] is False and world.cluster.writes() == []
+            assert [(entry["ready"], entry["reason"]) for entry in again["objects"][1:]] == [(True, "ran to its end at 2026-01-02T03:04:05Z")]
         other = world.run(NAMESPACE, job(image="x:2"))
         assert [entry["action"] for entry in other["objects"]] == ["unchanged", "created"]
 
@@ -333,6 +454,8 @@ class TestOnce:
         result = world.run(NAMESPACE, job(), wait=True, wait_timeout=60)
         assert result["failed"] and "BackoffLimitExceeded" in result["msg"]
         uid = world.cluster.objects[self.ref(world)]["metadata"]["uid"]
+        assert [(entry["action"], entry["assumed"]) for entry in world.run(NAMESPACE, job(), check=True)["objects"][1:]] == [("created", True)]
+        assert world.cluster.objects[self.ref(world)]["metadata"]["uid"] == uid
         world.clock.at(world.clock.now() + 5.0, lambda: self.complete(world, self.ref(world)))
         assert not world.run(NAMESPACE, job(), wait=True, wait_timeout=60).get("failed")
         assert world.cluster.objects[self.ref(world)]["metadata"]["uid"] != uid

@@ -106,3 +106,14 @@ def test_without_rights_on_pods_the_reason_is_shorter(cluster: FakeCluster) -> N
 def test_nothing_to_look_at_is_a_mistake(cluster: FakeCluster) -> None:
     with pytest.raises(Refused, match="Neither"):
         call(cluster)
+
+
+def test_a_kind_of_which_nothing_is_left_has_its_version_and_a_job_that_is_done_is_ready(cluster: FakeCluster) -> None:
+    cluster.drop(DEPLOYMENT)
+    record = Ref("v1", "ConfigMap", "n", "slipway-web")
+    annotations = cluster.objects[record]["metadata"]["annotations"]
+    annotations["slipway.mlops/done"] = '{"migrate-1": "2026-01-02T03:04:05Z"}'
+    annotations["applyset.kubernetes.io/contains-group-kinds"] += ",Job.batch"
+    told = {item["kind"]: item for item in call(cluster, sets=[{"name": "web", "namespace": "n"}])["objects"]}
+    assert (told["Deployment"]["api_version"], told["Deployment"]["state"]) == ("apps/v1", "absent")
+    assert (told["Job"]["name"], told["Job"]["ready"], told["Job"]["reason"]) == ("migrate-1", True, "ran to its end at 2026-01-02T03:04:05Z")
