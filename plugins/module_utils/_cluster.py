@@ -9,6 +9,7 @@ import http.client
 import json
 import queue
 import random
+import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,15 +43,18 @@ TIMEOUT = 30.0  # seconds without a byte of an answer
 PATIENCE = 60.0  # seconds of retrying a server that has answered before: longer than the restart of an API server
 FIRST_PATIENCE = 10.0  # seconds for the first answer: a wrong address is told soon
 RACE = (0.05, 0.1, 0.3, 1.0, 2.0)  # seconds before an apply is sent again that met another writer inside the server
+# The server's words for a field that stays as it was made: of most kinds; StatefulSet and StorageClass; Pod and Service; RoleBinding.
+_UNCHANGEABLE = re.compile(r"immutable|[Uu]pdates to .* forbidden|may not change|cannot change roleRef")
 METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
 class HttpCluster:
     """A Cluster. `resolve` gives the Endpoint and is asked again when the server no longer accepts the credentials (401)."""
 
-    def __init__(self, resolve: Callable[[], Endpoint], clock: Clock) -> None:
+    def __init__(self, resolve: Callable[[], Endpoint], clock: Clock, patience: float = PATIENCE) -> None:
         self._resolve = resolve
         self._clock = clock
+        self._patience = patience
         self._pool = Pool(resolve())
         self._lock = threading.Lock()
         self._count = 0
@@ -308,7 +312,7 @@ class HttpCluster:
             attempt += 1
             pause = max(pause, min(5.0, 0.1 * 2**attempt) * random.uniform(0.5, 1.0))  # noqa: S311 (jitter)
             waited = self._clock.now() - begun
-            if waited + pause > (PATIENCE if self._answered else FIRST_PATIENCE) or (patience is not None and waited >= patience):
+            if waited + pause > (self._patience if self._answered else min(self._patience, FIRST_PATIENCE)) or (patience is not None and waited >= patience):
                 raise Unreachable(f"{self.server} gave no usable answer to {method} {path} in {waited:.0f} s and {attempt} attempts: {cause}.")
             self._clock.sleep(pause)
 
@@ -381,7 +385,7 @@ def _error(response: Response, what: str) -> ClusterError:
         return Conflict(f"Cannot {what}: others hold fields that it declares: {held}. Leave them out, or set `force_conflicts: true`.", code, reason)
     if code == 401:
         text += " (the server does not accept these credentials, also not after they were read again)"
-    elif code == 422 and "immutable" in text:
+    elif code == 422 and _UNCHANGEABLE.search(text):
         text += " (delete the object yourself, or give the new one another name; nothing is deleted and made again unasked)"
     kind = {403: Forbidden, 404: NotFound, 409: Conflict, 410: Expired}.get(code, ClusterError)
     return kind(f"Cannot {what}: {text}", code, reason)

@@ -189,7 +189,7 @@ class Cluster(Protocol):
     """An API server and the rights of one account on it. Safe to call from several threads.
 
     Every method raises ClusterError (or one of its kinds) and, once the task was told to end, Stopped. Retries of what is
-    worth retrying happen inside, within `deadline`.
+    worth retrying happen inside, for as long as the task's own time for waiting allows, at most a minute.
     """
 
     @property

@@ -17,7 +17,7 @@ from ansible.module_utils.basic import AnsibleModule, remove_values
 
 from . import _yaml
 from ._clock import SystemClock
-from ._cluster import HttpCluster
+from ._cluster import PATIENCE, HttpCluster
 from ._connect import Endpoint, endpoint
 from ._connection import CONNECTION
 from ._model import Clock, Cluster, ClusterError, Progress, Refused, Stopped
@@ -45,6 +45,7 @@ class Call:
         self.clock: Clock = clock or SystemClock()
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
         self.origin = origin  # "site.yml:12" where the controller knows it
+        self.patience = PATIENCE  # seconds in which a server that gives no answer is asked again
         self.secrets: set[str] = _kubeconfig_secrets(params.get("kubeconfig"))  # never shown, wherever they turn up
         self._progress = progress
         self._cluster = cluster
@@ -58,7 +59,7 @@ class Call:
     def cluster(self) -> Cluster:
         """Connects at the first use; Refused where the options name no cluster."""
         if self._cluster is None:
-            self._cluster = HttpCluster(self._endpoint, self.clock)
+            self._cluster = HttpCluster(self._endpoint, self.clock, self.patience)
         return self._cluster
 
     @property

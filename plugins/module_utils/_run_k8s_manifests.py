@@ -65,6 +65,8 @@ def run(call: Call) -> dict[str, Any]:
     call.secrets |= secret_values(documents)
     owner = SetName(params["name"], params["namespace"])
     items = _declared(call, owner, documents)
+    wait = float(params["wait_timeout"]) if params["wait"] else 0.0
+    call.patience = min(call.patience, wait or call.patience)  # who waits five seconds for all does not wait a minute for an answer
     if (params["state"] == "absent" or params["prune"]) and not call.names_cluster:
         raise Refused(
             ["Objects may be deleted, and no cluster is named: set `kubeconfig` (or `host`) or K8S_AUTH_KUBECONFIG; ~/.kube/config is not taken for that."]
@@ -72,7 +74,6 @@ def run(call: Call) -> dict[str, Any]:
     cluster = call.cluster
     call.progress(f"{owner.name}: {cluster.server}" + (f" (context {cluster.context})" if cluster.context else ""))
     reconciler = Reconciler(cluster, call.clock, call.progress, owner, call.check_mode, params["force_conflicts"], params["delete_data"])
-    wait = float(params["wait_timeout"]) if params["wait"] else 0.0
     result: Object = {}
     try:
         if params["state"] == "absent":

@@ -1,0 +1,47 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The server's refusals in our words, and how long a server that does not answer is asked again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible_collections.slipway.mlops.plugins.module_utils._cluster import HttpCluster, _error
+from ansible_collections.slipway.mlops.plugins.module_utils._connect import Endpoint
+from ansible_collections.slipway.mlops.plugins.module_utils._model import Response, Unreachable
+from fakes import FakeClock
+
+# As servers of 1.33 say it.
+STAYS = [
+    'StatefulSet.apps "db" is invalid: spec: Forbidden: updates to statefulset spec for fields other than \'replicas\', \'ordinals\', \'template\', '
+    "'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
+    'Deployment.apps "web" is invalid: spec.selector: Invalid value: {"matchLabels":{"a":"b"}}: field is immutable',
+    'Pod "p" is invalid: spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`',
+    'StorageClass.storage.k8s.io "s" is invalid: parameters: Forbidden: updates to parameters are forbidden.',
+    'RoleBinding.rbac.authorization.k8s.io "r" is invalid: roleRef: Invalid value: {"kind":"Role"}: cannot change roleRef',
+]
+
+
+def refusal(text: str) -> str:
+    body = json.dumps({"kind": "Status", "message": text, "reason": "Invalid", "code": 422}).encode()
+    return str(_error(Response(422, {}, body), "apply it"))
+
+
+@pytest.mark.parametrize("text", STAYS, ids=lambda text: text.split()[0])
+def test_a_field_that_stays_as_it_was_made_comes_with_the_way_out(text: str) -> None:
+    assert "delete the object yourself" in refusal(text)
+
+
+def test_another_mistake_comes_without() -> None:
+    assert "delete" not in refusal('Service "s" is invalid: spec.ports: Required value')
+
+
+@pytest.mark.parametrize(("patience", "answered", "seconds"), [(60, True, 60), (60, False, 10), (5, True, 5), (5, False, 5)])
+def test_a_server_that_does_not_answer_is_asked_for_as_long_as_the_task_allows(patience: float, answered: bool, seconds: float) -> None:
+    clock = FakeClock()
+    cluster = HttpCluster(lambda: Endpoint("http://127.0.0.1:1"), clock, patience)
+    cluster._answered = answered
+    with pytest.raises(Unreachable, match="attempts"):
+        cluster.kinds("v1")
+    assert seconds - 5 <= clock.now() <= seconds
