@@ -12,6 +12,7 @@ from ._health import WORKLOADS, clean, judge, owns
 from ._model import READY, Cluster, ClusterError, Object, Ref
 
 LINES = 10  # of a container
+NO_LOG = ("failed to try resolving symlinks", "unable to retrieve container logs")  # a kubelet's answer instead of a log that is gone
 PODS = 3  # whose words are told; the others mostly say the same
 
 
@@ -39,7 +40,7 @@ def _of_pod(cluster: Cluster, ref: Ref, pod: Object) -> list[str]:
             continue
         name, words = container.get("name", ""), f"last lines of {ref.name}, container {container.get('name')}:"
         try:
-            text = cluster.logs(ref.namespace, ref.name, name, LINES, previous)
+            text = _log(cluster, ref, name, previous)
         except ClusterError:
             continue
         try:
@@ -51,6 +52,15 @@ def _of_pod(cluster: Cluster, ref: Ref, pod: Object) -> list[str]:
         if lines:
             result += [words, *(f"  {line}" for line in lines)]
     return result
+
+
+def _log(cluster: Cluster, ref: Ref, container: str, previous: bool) -> str:
+    """The last lines of the container that died; of its successor where the kubelet is just removing those."""
+    for which in (previous, not previous):
+        text = cluster.logs(ref.namespace, ref.name, container, LINES, which)
+        if not text.startswith(NO_LOG):
+            return text
+    return ""
 
 
 def _redacted(line: str, hidden: Iterable[str]) -> str:

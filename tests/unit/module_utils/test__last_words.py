@@ -55,3 +55,19 @@ def test_a_secret_that_is_not_there_hides_nothing() -> None:
     cluster = cluster_with(**WAYS["volume"])
     cluster.drop(Ref("v1", "Secret", "team", "s"))
     assert len(told(cluster)) == 5
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_log_that_the_kubelet_has_just_removed_is_no_word_of_the_container(monkeypatch: pytest.MonkeyPatch, gone: bool) -> None:
+    """It answers 200, and with an error of its own as the text, while a container is being restarted."""
+    cluster = cluster_with()
+    asked = []
+
+    def logs(namespace: str, pod: str, container: str, lines: int, previous: bool) -> str:
+        asked.append(previous)
+        lost = f'failed to try resolving symlinks in path "/var/log/pods/{namespace}_{pod}/c/1.log": no such file or directory'
+        return lost if gone or len(asked) == 1 else "no database"
+
+    monkeypatch.setattr(cluster, "logs", logs)
+    assert told(cluster) == ([] if gone else ["last lines of p, container c:", "  no database"])
+    assert asked == [False, True]
