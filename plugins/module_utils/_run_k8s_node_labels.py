@@ -58,8 +58,11 @@ def run(call: Call) -> Object:
         contested.append("Nothing was written. Take the value out of one of them, or take it over with `force_conflicts: true`.")
     if problems or contested:
         raise Refused(problems + contested)
-    _write(call, [step for step in steps if step.needed])
-    return _result(call, steps, started)
+    needed = [step for step in steps if step.needed]
+    written, problem = _write(call, needed)
+    left = {id(step) for step in needed} - {id(step) for step in written}
+    result = _result(call, [step for step in steps if id(step) not in left], started)
+    return {**result, "failed": True, "msg": problem} if problem else result
 
 
 def _read(cluster: Cluster, sets: list[LabelSet]) -> list[Node]:
@@ -67,21 +70,25 @@ def _read(cluster: Cluster, sets: list[LabelSet]) -> list[Node]:
     return [read_node(item, whole) for item in cluster.list("v1", "Node", metadata_only=not whole, trim=trim).items]
 
 
-def _write(call: Call, steps: list[Step]) -> None:
-    """Every step, several at a time. One that the server refuses does not keep the others back."""
-    force, failed, done = call.params["force_conflicts"], [], 0
+def _write(call: Call, steps: list[Step]) -> tuple[list[Step], str]:
+    """Every step, several at a time: those that are done, and what the server refused, which does not keep the others back."""
+    force = call.params["force_conflicts"]
+    done: list[Step] = []
+    failed: list[ClusterError] = []
     for start in range(0, len(steps), BATCH):
         if start:
-            call.progress(f"{done} of {len(steps)} nodes written")
+            call.progress(f"{len(done)} of {len(steps)} nodes written")
         batch = steps[start : start + BATCH]
-        errors = [error for error in each(lambda step: _write_one(call.cluster, step, force, call.check_mode), batch) if error]
+        outcomes = list(each(lambda step: _write_one(call.cluster, step, force, call.check_mode), batch))
+        done += [step for step, error in zip(batch, outcomes) if error is None]
+        errors = [error for error in outcomes if error is not None]
         failed += errors
-        done += len(batch) - len(errors)
         if any(isinstance(error, (Forbidden, Unreachable)) for error in errors):
             break  # the others would fail in the same way
-    if failed:
-        more = [f"And {len(failed) - SHOWN} more."] if len(failed) > SHOWN else []
-        raise ClusterError(f"{done} of {len(steps)} nodes written. " + " ".join([str(error) for error in failed[:SHOWN]] + more))
+    if not failed:
+        return done, ""
+    more = [f"And {len(failed) - SHOWN} more."] if len(failed) > SHOWN else []
+    return done, f"{len(done)} of {len(steps)} nodes written. " + " ".join([str(error) for error in failed[:SHOWN]] + more)
 
 
 def _write_one(cluster: Cluster, step: Step, force: bool, dry_run: bool) -> None:

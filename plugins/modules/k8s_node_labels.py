@@ -105,7 +105,7 @@ EXAMPLES = r"""
 RETURN = r"""
 nodes:
   description: The nodes whose labels, annotations or taints were, or in check mode would be, changed.
-  returned: success
+  returned: when nodes were read
   type: list
   elements: dict
   contains:
@@ -122,13 +122,13 @@ nodes:
     - {set: ais-ais, name: storage-1, action: updated}
 actions:
   description: What was, or in check mode would be, changed, a sentence each.
-  returned: success
+  returned: when nodes were read
   type: list
   elements: str
   sample: ["node storage-1 (set ais-ais): label nvidia.com/ais-target (none) -> ais"]
 unchanged:
   description: How many nodes were as declared already.
-  returned: success
+  returned: when nodes were read
   type: int
   sample: 997
 requests:
@@ -148,7 +148,7 @@ context:
   sample: kubernetes-admin@kubernetes
 seconds:
   description: Duration of the call.
-  returned: success
+  returned: when nodes were read
   type: float
   sample: 0.45
 problems:
