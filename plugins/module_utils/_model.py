@@ -242,7 +242,7 @@ class Cluster(Protocol):
         """POST; Conflict where it exists already."""
 
     def patch(self, ref: Ref, operations: Sequence[Mapping[str, Any]], manager: str, dry_run: bool = False) -> Object:
-        """JSON patch (RFC 6902); a failed `test` is a Conflict. Begin with a `test` of /metadata/resourceVersion or uid."""
+        """JSON patch (RFC 6902); a failed `test` is an error of status 422. Begin with a `test` of /metadata/resourceVersion or uid."""
 
     def delete(self, ref: Ref, uid: str, dry_run: bool = False) -> bool:
         """Delete exactly this object, dependents in the background; False where it is gone (or another has its name) already."""

@@ -8,7 +8,8 @@ A class that inherits these tests gives the fixtures `cluster` and `namespace` (
 from __future__ import annotations
 
 import pytest
-from ansible_collections.slipway.mlops.plugins.module_utils._model import Conflict, NotFound, Ref, ref_of
+from ansible_collections.slipway.mlops.plugins.module_utils import _cluster
+from ansible_collections.slipway.mlops.plugins.module_utils._model import ClusterError, Conflict, NotFound, Ref, Source, ref_of
 from ansible_collections.slipway.mlops.plugins.module_utils._plan import owned
 
 
@@ -111,3 +112,47 @@ class ClusterContract:
         stale = {"op": "replace", "path": "/metadata/resourceVersion", "value": first["metadata"]["resourceVersion"]}
         with pytest.raises(Conflict):
             cluster.patch(ref_of(first), [{"op": "replace", "path": "/data/a", "value": "3"}, stale], "m")
+
+    def test_a_patch_whose_test_fails_changes_nothing(self, cluster, namespace):
+        first, _new = cluster.apply(config_map(namespace, a="1"), "m")
+        change = {"op": "replace", "path": "/data/a", "value": "2"}
+        with pytest.raises(ClusterError) as refused:
+            cluster.patch(ref_of(first), [{"op": "test", "path": "/data/a", "value": "other"}, change], "m")
+        assert refused.value.status == 422
+        assert cluster.get(ref_of(first))["data"] == {"a": "1"}
+        passed = cluster.patch(ref_of(first), [{"op": "test", "path": "/data/a", "value": "1"}, change], "m")
+        assert passed["data"] == cluster.get(ref_of(first))["data"] == {"a": "2"}
+
+    def test_a_dry_run_of_create_answers_but_does_not_store(self, cluster, namespace):
+        made = cluster.create(config_map(namespace, a="1"), "m", dry_run=True)
+        assert made["data"] == {"a": "1"} and cluster.get(ref_of(made)) is None
+        cluster.create(config_map(namespace, a="1"), "m")
+        with pytest.raises(Conflict):
+            cluster.create(config_map(namespace, a="1"), "m", dry_run=True)
+
+    def test_a_list_of_several_pages_is_whole_and_trimmed_as_it_comes(self, cluster, namespace, monkeypatch):
+        monkeypatch.setattr(_cluster, "PAGE", 2)
+        names = [f"p{index}" for index in range(5)]
+        for name in names:
+            marked = config_map(namespace, name, a="1")
+            marked["metadata"]["labels"] = {"set": "pages"}
+            cluster.apply(marked, "m")
+        found = cluster.list("v1", "ConfigMap", namespace, labels="set=pages", trim=lambda item: item.pop("data"))
+        assert [item["metadata"]["name"] for item in found.items] == names
+        assert not any("data" in item for item in found.items) and found.version
+
+    def test_what_changes_after_a_list_is_followed(self, cluster, namespace):
+        first, _new = cluster.apply(config_map(namespace, "before", a="1"), "m")
+        source = Source("v1", "ConfigMap", namespace)
+        listing = cluster.list(*source)
+        cluster.apply(config_map(namespace, "after", a="1"), "m")
+        event = next(cluster.follow({source: listing.version}, 20))
+        assert (event.type == "DELETED", ref_of(event.object).name) == (False, "after")
+        listing = cluster.list(*source)
+        cluster.delete(ref_of(first), first["metadata"]["uid"])
+        event = next(cluster.follow({source: listing.version}, 20))
+        assert (event.type, ref_of(event.object).name) == ("DELETED", "before")
+
+    def test_the_log_of_a_pod_that_is_not_there_is_an_error(self, cluster, namespace):
+        with pytest.raises(NotFound, match="nobody"):
+            cluster.logs(namespace, "nobody", "main")

@@ -177,6 +177,8 @@ class FakeCluster:
 
     def logs(self, namespace: str, pod: str, container: str = "", lines: int = 20, previous: bool = False) -> str:
         self._ask("logs", Ref("v1", "Pod", namespace, pod))
+        if Ref("v1", "Pod", namespace, pod) not in self.objects:
+            raise NotFound(f"Cannot read the log of Pod {namespace}/{pod}: not found", 404, "NotFound")
         return self.logs_of.get(pod, "")
 
     def apply(self, obj: Object, manager: str, force: bool = False, dry_run: bool = False) -> tuple[Object, bool]:

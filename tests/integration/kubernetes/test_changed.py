@@ -8,6 +8,8 @@ import base64
 import copy
 import json
 import subprocess
+import threading
+import time
 
 import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils._model import Ref
@@ -266,7 +268,9 @@ def test_a_value_changed_over_kubectl_apply_is_an_update(apply, kubectl):
 
 def test_definitions_and_their_objects_in_one_call(module, admin, namespace):
     group = f"{namespace}.example.org"
-    properties = {"size": {"type": "integer"}, "mode": {"type": "string", "default": "a"}}
+    selector = {"type": "object", "description": "Which pods.", "additionalProperties": {"type": "string"}}
+    named_as_ours = {"matchLabels": selector, "nodeSelector": {"type": "string"}, "limits": {"type": "object", "additionalProperties": {"type": "string"}}}
+    properties = {"size": {"type": "integer"}, "mode": {"type": "string", "default": "a"}, **named_as_ours}
     schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": properties}}}
     definition = {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -279,7 +283,22 @@ def test_definitions_and_their_objects_in_one_call(module, admin, namespace):
             "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
         },
     }
-    widget = {"apiVersion": group + "/v1", "kind": "Widget", "metadata": {"name": "w", "annotations": {"slipway.mlops/health": "exists"}}, "spec": {"size": 3}}
+    widget = {"apiVersion": group + "/v1", "kind": "Widget", "metadata": {"name": "w", "annotations": {"slipway.mlops/health": "exists"}}}
+    widget["spec"] = {"size": 3, "nodeSelector": "all()", "limits": {"cpu": "what there is"}}
+    seen = []
+
+    def clean_up():
+        """As an operator of the set would: what it is asked to clean up is gone only if it is still there."""
+        ref = Ref(group + "/v1", "Widget", namespace, "w")
+        for _attempt in range(100):
+            time.sleep(0.1)
+            if admin.get(ref)["metadata"].get("deletionTimestamp"):
+                break
+        time.sleep(2)
+        operator = admin.get(Ref("apps/v1", "Deployment", namespace, "web"))
+        seen.append("the operator is gone" if operator is None or operator["metadata"].get("deletionTimestamp") else "the operator is still there")
+        admin.patch(ref, [{"op": "remove", "path": "/metadata/finalizers"}], "test")
+
     try:
         predicted = module(definition, widget, check=True)
         assert [(entry["action"], entry["assumed"]) for entry in predicted["objects"]] == [("created", False), ("created", True)]
@@ -293,9 +312,43 @@ def test_definitions_and_their_objects_in_one_call(module, admin, namespace):
         refused = module(definition, typo)
         assert refused["failed"] and "sise" in refused["msg"]
         assert actions(module(definition))["Widget/w"] == "deleted"
+        held = changed_by(widget, lambda obj: obj["metadata"].update(finalizers=["example.org/clean"]))
+        assert not module(definition, held, DEPLOYMENT).get("failed")
+        cleaner = threading.Thread(target=clean_up)
+        cleaner.start()
+        gone = module(state="absent")
+        cleaner.join()
+        assert not gone.get("failed"), gone["msg"]
+        assert seen == ["the operator is still there"]
     finally:
         module(state="absent")
     assert admin.get(Ref("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", "widgets." + group)) is None
+
+
+def once(command, name="once", **spec):
+    container = {"name": "a", "image": "docker.io/library/busybox:stable", "imagePullPolicy": "IfNotPresent", "command": ["sh", "-c", command]}
+    pod = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 0, "containers": [container]}
+    metadata = {"name": name, "annotations": {"slipway.mlops/apply": "once"}}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"backoffLimit": 0, **spec, "template": {"spec": pod}}}
+
+
+def test_a_job_that_ran_to_its_end_is_ready_also_when_its_ttl_has_taken_it(module, admin, namespace):
+    job = once("true", ttlSecondsAfterFinished=1)
+    first = module(job)
+    assert not first.get("failed"), first["msg"]
+    deadline = time.monotonic() + 60
+    while admin.list("batch/v1", "Job", namespace).items and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert not admin.list("batch/v1", "Job", namespace).items
+    again = module(job)
+    assert again["changed"] is False and not admin.list("batch/v1", "Job", namespace).items
+    assert again["objects"][0]["ready"] is True and again["objects"][0]["reason"].startswith("ran to its end at 20")
+
+
+def test_check_mode_foresees_that_a_failed_job_is_made_again(module, namespace):
+    job = once("exit 1")
+    assert module(job)["failed"]
+    assert actions(module(job, check=True)) == actions(module(job)) == {f"Job/{module(job, check=True)['objects'][0]['name']}": "created"}
 
 
 def test_check_mode_of_a_whole_new_application(module, new_namespace, admin):

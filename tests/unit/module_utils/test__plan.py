@@ -148,3 +148,5 @@ def test_the_record_says_what_it_was_told_in_the_layout_of_kep_3659():
     assert written["metadata"]["labels"]["applyset.kubernetes.io/id"] == OWNER.id
     assert read_record(written) == record
     assert read_record(None) == record_of([], {}, "team")
+    for text, done in (('["migrate-1"]', {"migrate-1": ""}), ("5", {}), ("{", {})):
+        assert read_record({"metadata": {"annotations": {"slipway.mlops/done": text}}}).done == done
