@@ -8,7 +8,7 @@ at most; the next run sees that its pod is (or is not) on the new template and g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,10 +101,13 @@ def replace(cluster: Cluster, namespace: str, pod: Object) -> None:
 
 
 class Roller:
-    """Restarts one daemon after the other. `watch(what, missing, patience)` looks until `missing(look)` is empty, and raises after `patience` seconds."""
+    """Restarts one daemon after the other. `watch(what, missing, patience)` looks until `missing(look)` is empty, and raises after `patience` seconds.
+    Targets on the nodes of `maintenance` stay out of service."""
 
-    def __init__(self, cluster: Cluster, ais: Ais, namespace: str, watch: Watch, moves_data: bool, patience: float, rebalance_patience: float) -> None:
-        self._cluster, self._ais, self._namespace, self._watch = cluster, ais, namespace, watch
+    def __init__(
+        self, cluster: Cluster, ais: Ais, namespace: str, watch: Watch, maintenance: Collection[str], moves_data: bool, patience: float, rebalance_patience: float
+    ) -> None:
+        self._cluster, self._ais, self._namespace, self._watch, self._maintenance = cluster, ais, namespace, watch, maintenance
         self._moves_data, self._patience, self._rebalance_patience = moves_data, patience, rebalance_patience
 
     def restart(self, restarts: Sequence[Restart]) -> Look | None:
@@ -117,15 +120,23 @@ class Roller:
     def _one(self, restart: Restart) -> Look:
         daemon = restart.daemon
         found = self._watch(f"before {label(daemon)} restarts ({restart.reason})", lambda now: idle(now, daemon), self._rebalance_patience)
-        alone = sum(other.role == TARGET for other in found.daemons) < 2
-        if daemon.role == TARGET and not alone:
-            found = self.leave(found, daemon, self._moves_data)
+        meant_out = daemon.node in self._maintenance
+        # AIStore keeps the last target that serves in service.
+        steps_out = daemon.role == TARGET and any(
+            other.pod != daemon.pod and not found.map_flags(other) & MAP_MAINTENANCE for other in found.daemons if other.role == TARGET
+        )
+        if steps_out:
+            found = self.leave(found, daemon, self._moves_data or meant_out)
         old = found.pods[daemon.pod]
         replace(self._cluster, self._namespace, old)
         uid = old["metadata"]["uid"]
         self._watch(f"{label(daemon)} restarts ({restart.reason})", lambda now: _back(now, daemon, uid), self._patience)
-        if daemon.role == TARGET and not alone:
-            self.enter(self._watch(f"{label(daemon)} is back", lambda now: [] if now.identity(daemon) else ["it does not answer"], self._patience), daemon)
+        if steps_out:
+            found = self._watch(f"{label(daemon)} is back", lambda now: [] if now.identity(daemon) else ["it does not answer"], self._patience)
+            if meant_out:
+                self.leave(found, daemon, moves_data=True)
+            else:
+                self.enter(found, daemon)
         return self._watch(f"after {label(daemon)} restarted", idle, self._rebalance_patience)
 
     def leave(self, found: Look, daemon: Daemon, moves_data: bool) -> Look:

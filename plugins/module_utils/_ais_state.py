@@ -168,8 +168,12 @@ def _service_problems(
     flags, name = _flags(seen), label(seen.daemon)
     found = [f"{name} {text}" for bit, text in RED.items() if flags & bit]
     entry = in_map.get(seen.status["snode"]["daemon_id"]) or {}
-    if int(entry.get("flags", 0)) & MAP_MAINTENANCE and seen.daemon.node not in maintenance:
+    is_out = bool(int(entry.get("flags", 0)) & MAP_MAINTENANCE)
+    meant_out = seen.daemon.role == TARGET and seen.daemon.node in maintenance
+    if is_out and not meant_out:
         found.append(f"{name} is in maintenance")
+    if meant_out and entry and not is_out:
+        found.append(f"{name} serves, and aistore_maintenance names it: its objects are not, or no longer, moved away")
     if _is_interrupted(seen):
         found.append(f"{name}: a rebalance was interrupted; until one has run to its end, objects may lie where they are not looked for")
     if seen.daemon.role == TARGET:

@@ -179,7 +179,14 @@ class _Present:
         patience = float(self._call.params["wait_timeout"])
         rebalance_patience = float(self._call.params["rebalance_timeout"])
         roller = Roller(
-            self._call.cluster, self._ais, self._wanted.namespace, self._watch, self._call.params["restart_moves_data"], patience, rebalance_patience
+            self._call.cluster,
+            self._ais,
+            self._wanted.namespace,
+            self._watch,
+            self._maintenance,
+            self._call.params["restart_moves_data"],
+            patience,
+            rebalance_patience,
         )
         whole = not found.state.problems and not found.state.busy
         found = self._formed(found, patience)

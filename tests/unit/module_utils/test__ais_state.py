@@ -99,6 +99,8 @@ def test_maintenance_is_a_problem_unless_it_is_meant() -> None:
     out = smap({"p1": 2, "p2": 2, "p3": 2}, {"t1": 0, "t2": 20, "t3": 0})
     assert verdict(out).unwell == ["target ais-ais-target-w2-0 (node w2) is in maintenance"]
     assert verdict(out, maintenance=("w2",)).problems == []
+    (problem,) = verdict(out, maintenance=("w2", "w3")).unwell
+    assert problem.startswith("target ais-ais-target-w3-0 (node w3) serves")
 
 
 def test_a_lost_mount_path_is_named() -> None:

@@ -47,6 +47,7 @@ class FakeAis(FakeCluster):
         self.buckets: dict[str, Any] = {}
         self.told: list[tuple[str, str, Any]] = []
         self.rebalance_seconds = 3.0
+        self.forgets_flags = True
         for daemon in self.daemons:
             self._stateful_set(daemon, "r1")
             self._pod(daemon, "r1")
@@ -82,7 +83,8 @@ class FakeAis(FakeCluster):
         gone = super().delete(ref, uid, dry_run)
         daemon = next(daemon for daemon in self.daemons if daemon.pod == ref.name)
         self.told.append(("delete", ref.name, self.flags[ref.name]))
-        self.flags[ref.name] = 0  # a target that ends leaves the map, and joins it again by itself
+        if self.forgets_flags:
+            self.flags[ref.name] = 0  # a target that ends leaves the map, and joins it again by itself
         revision = self.objects[Ref("apps/v1", "StatefulSet", "ais", daemon.name)]["status"]["updateRevision"]
         self.clock.at(self.clock.now() + 2, lambda: self._pod(daemon, revision))
         return gone
@@ -274,6 +276,40 @@ def test_maintenance_follows_the_declaration() -> None:
     assert result["ready"] is True
     assert run(cluster, maintenance=["w3"])["changed"] is False
     assert run(cluster)["maintenance"] == [{"daemon": "ais-ais-target-w3-0", "node": "w3", "action": "ended"}]
+
+
+@pytest.mark.parametrize("keeps_flags", [True, False])
+def test_a_target_in_maintenance_restarts_and_stays_out_of_service(keeps_flags: bool) -> None:
+    cluster = FakeAis()
+    run(cluster, maintenance=["w3"])
+    cluster.new_template("aisnode:5.1")
+    if keeps_flags:  # AIStore's map may remember the target, or not
+        cluster.forgets_flags = False
+    result = run(cluster, maintenance=["w3"])
+    assert len(result["restarts"]) == 6
+    assert (result["ready"], result["problems"], result["maintenance"]) == (True, [], [])
+    assert cluster.flags["ais-ais-target-w3-0"] & 4
+    assert [flags for flags in (cluster.flags["ais-ais-target-w1-0"], cluster.flags["ais-ais-target-w2-0"]) if flags] == []
+    assert not [value for action, _pod, value in cluster.told if action == "stop-maintenance" and "w3" in value["sid"]]
+    assert run(cluster, maintenance=["w3"])["changed"] is False
+
+
+def test_the_last_target_in_service_restarts_without_maintenance() -> None:
+    cluster = FakeAis()
+    run(cluster, maintenance=["w2", "w3"])
+    cluster.new_template("aisnode:5.1", only="target-w1")
+    cluster.told.clear()
+    assert run(cluster, maintenance=["w2", "w3"])["ready"] is True
+    assert cluster.told == [("delete", "ais-ais-target-w1-0", 0)]
+
+
+def test_a_target_that_serves_against_the_declaration_is_a_problem() -> None:
+    cluster = FakeAis()
+    found = info_module.run(Call(info_options(maintenance=["w3"]), cluster=cluster, clock=cluster.clock))
+    assert found["ready"] is False
+    assert found["problems"] == [
+        "target ais-ais-target-w3-0 (node w3) serves, and aistore_maintenance names it: its objects are not, or no longer, moved away"
+    ]
 
 
 def test_an_interrupted_rebalance_is_started_again() -> None:
