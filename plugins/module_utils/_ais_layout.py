@@ -51,6 +51,8 @@ class Wanted:
     state_storage_class: str = ""
     access: str = "cluster"
     public_addresses: Mapping[str, str] = field(default_factory=dict)
+    client_cidrs: Sequence[str] = ()
+    network_policy_is_enabled: bool = False
     https_secret: str = ""
     somaxconn: int = 0
     cluster_domain: str = "cluster.local"
@@ -278,6 +280,17 @@ def _access_problems(wanted: Wanted) -> list[str]:
     used = [address for node, address in wanted.public_addresses.items() if node in wanted.targets]
     for address in sorted({address for address in used if used.count(address) > 1}):
         found.append(f"aistore_public_addresses: {address} is given to several nodes")
+    for number, cidr in enumerate(wanted.client_cidrs):
+        if not _is_range(cidr):
+            found.append(f"aistore_client_cidrs[{number}]: {cidr!r} is not an address range such as 10.0.0.0/8")
+    if wanted.access != "cluster" and wanted.network_policy_is_enabled and not wanted.client_cidrs:
+        found.append(
+            f"aistore_client_cidrs: empty, so the NetworkPolicy keeps out the clients outside for whom aistore_access is {wanted.access}; "
+            "name their address ranges, e.g. [10.0.0.0/8], or set aistore_network_policy_is_enabled to false"
+        )
+    use_https = dict(configuration.flatten(wanted.config)).get("net.http.use_https")
+    if use_https is not None and use_https != bool(wanted.https_secret):
+        found.append("aistore_config.net.http.use_https: follows from aistore_https_secret; leave it out, and name the Secret where HTTPS is wanted")
     return found
 
 
@@ -287,6 +300,14 @@ def _is_ip(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_range(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return "/" in text
 
 
 def _bucket_problems(wanted: Wanted) -> list[str]:
@@ -315,13 +336,16 @@ def live_problems(
     nodes: Sequence[Mapping[str, Any]],
     stateful_sets: Sequence[Mapping[str, Any]],
     running_versions: Sequence[str],
+    primary: str,
     storage_classes: Sequence[Mapping[str, Any]] | None,
     allowed_sysctls: Mapping[str, Sequence[str]],
 ) -> list[str]:
     """What the live cluster forbids. `nodes`: Node objects; `stateful_sets`: those of AIStore in all namespaces that may be read;
-    `running_versions`: as daemons report them; `storage_classes`: None where they may not be read; `allowed_sysctls`: by node, where known."""
+    `running_versions`: as daemons report them; `primary`: the pod that they name, where it answers; `storage_classes`: None where they may not be read; `allowed_sysctls`: by node, where known."""
     found = _node_problems(wanted, nodes)
     found += _removal_problems(wanted, stateful_sets)
+    found += _proxy_removal_problems(wanted, stateful_sets, primary)
+    found += _scheme_problems(wanted, stateful_sets)
     found += _neighbour_problems(wanted, stateful_sets)
     for running in sorted(set(running_versions)):
         if wanted.version and _version(running) > _version(wanted.version):
@@ -391,6 +415,45 @@ def _removal_problems(wanted: Wanted, stateful_sets: Sequence[Mapping[str, Any]]
         if gone and stateful_set["spec"].get("replicas", 1):
             found.append(f"aistore_mountpaths: {', '.join(gone)} of target {stateful_set['metadata']['name']} is no longer declared; its objects would be lost")
     return found
+
+
+def _proxy_removal_problems(wanted: Wanted, stateful_sets: Sequence[Mapping[str, Any]], primary: str) -> list[str]:
+    """Proxies that are no longer declared end all at once. Without the primary, or with too few that know the cluster, another cluster may form."""
+    proxies = {}
+    for stateful_set in stateful_sets:
+        role, node = _role_and_node(stateful_set)
+        if _belongs(stateful_set) == (wanted.namespace, wanted.name) and role == PROXY:
+            proxies[node] = f"{stateful_set['metadata']['name']}-0"
+    stay, gone = (sorted(node for node in proxies if (node in wanted.proxies) == declared) for declared in (True, False))
+    if not gone:
+        return []
+    found = []
+    if len(gone) > 1 and 2 * len(stay) <= len(proxies):
+        found.append(
+            f"aistore_proxies: {', '.join(gone)} are no longer declared, only {len(stay)} of {len(proxies)} proxies would stay and know the cluster; "
+            "declare the new ones besides the old ones first, and take out fewer than half in one run"
+        )
+    is_known = primary in proxies.values()
+    for node in gone:
+        if proxies[node] == primary or not is_known:
+            found.append(
+                f"aistore_proxies: proxy {proxies[node]} on node {node} is no longer declared, and it "
+                + ("is the primary" if is_known else "may be the primary: no proxy that answers is")
+                + "; keep it declared, make another proxy the primary as docs/aistore.md says under 'Taking a proxy out', then run again"
+            )
+    return found
+
+
+def _scheme_problems(wanted: Wanted, stateful_sets: Sequence[Mapping[str, Any]]) -> list[str]:
+    for stateful_set in stateful_sets:
+        scheme = (stateful_set["metadata"].get("annotations") or {}).get("slipway.mlops/scheme", wanted.scheme)
+        if _belongs(stateful_set) == (wanted.namespace, wanted.name) and scheme != wanted.scheme:
+            return [
+                f"aistore_https_secret: AIStore cluster {wanted.name} in namespace {wanted.namespace} speaks {scheme}, declared is {wanted.scheme}; "
+                f"what its daemons have saved wins, and nothing would answer any more. {'Name' if scheme == 'https' else 'Leave out'} the Secret, "
+                "or make a new cluster and copy the objects"
+            ]
+    return []
 
 
 def _neighbour_problems(wanted: Wanted, stateful_sets: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -27,6 +27,8 @@ DECLARATION: dict[str, dict[str, Any]] = {
     "state_storage_class": {"type": "str", "default": ""},
     "access": {"type": "str", "choices": ["cluster", "host_port", "load_balancer"], "default": "cluster"},
     "public_addresses": {"type": "dict", "default": {}},
+    "client_cidrs": {**_NAMES, "default": []},
+    "network_policy_is_enabled": {"type": "bool", "default": False},
     "https_secret": {"type": "str", "default": "", "no_log": False},
     "somaxconn": {"type": "int", "default": 0},
     "cluster_domain": {"type": "str", "default": "cluster.local"},

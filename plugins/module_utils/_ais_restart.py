@@ -105,7 +105,15 @@ class Roller:
     Targets on the nodes of `maintenance` stay out of service."""
 
     def __init__(
-        self, cluster: Cluster, ais: Ais, namespace: str, watch: Watch, maintenance: Collection[str], moves_data: bool, patience: float, rebalance_patience: float
+        self,
+        cluster: Cluster,
+        ais: Ais,
+        namespace: str,
+        watch: Watch,
+        maintenance: Collection[str],
+        moves_data: bool,
+        patience: float,
+        rebalance_patience: float,
     ) -> None:
         self._cluster, self._ais, self._namespace, self._watch, self._maintenance = cluster, ais, namespace, watch, maintenance
         self._moves_data, self._patience, self._rebalance_patience = moves_data, patience, rebalance_patience

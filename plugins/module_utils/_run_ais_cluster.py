@@ -55,11 +55,13 @@ def _planned(call: Call, declared: Wanted) -> dict[str, Any]:
     ]
     if len(set(call.params["maintenance"])) >= len(declared.targets) > 0:
         found.append("aistore_maintenance: names every target; at least one has to stay in service")
+    running = look(call.cluster, declared.name, declared.namespace).state
     found += live_problems(
         declared,
         call.cluster.list("v1", "Node").items,
         _stateful_sets(call, declared),
-        _running_versions(call, declared),
+        [facts["version"] for facts in running.daemons if facts.get("version")],
+        running.primary,
         _storage_classes(call),
         _allowed_sysctls(call, declared) if declared.somaxconn else {},
     )
@@ -90,13 +92,6 @@ def _storage_classes(call: Call) -> list[Object] | None:
         return call.cluster.list("storage.k8s.io/v1", "StorageClass").items
     except Forbidden:
         return None
-
-
-def _running_versions(call: Call, declared: Wanted) -> list[str]:
-    if not declared.version:
-        return []
-    found = look(call.cluster, declared.name, declared.namespace)
-    return [facts["version"] for facts in found.state.daemons if facts.get("version")]
 
 
 def _allowed_sysctls(call: Call, declared: Wanted) -> dict[str, list[str]]:

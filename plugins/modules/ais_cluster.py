@@ -83,6 +83,15 @@ options:
     description: By node, the address that clients outside reach; for V(host_port) and V(load_balancer).
     type: dict
     default: {}
+  client_cidrs:
+    description: Address ranges outside of Kubernetes that a NetworkPolicy lets in.
+    type: list
+    elements: str
+    default: []
+  network_policy_is_enabled:
+    description: Whether there is such a NetworkPolicy. With O(access) from outside and no O(client_cidrs) it is refused, since nobody could get in.
+    type: bool
+    default: false
   https_secret:
     description: Name of the Secret with C(tls.crt) and C(tls.key); the daemons speak HTTPS where it is given.
     type: str

@@ -77,7 +77,10 @@ def curl(*arguments):
 def test_a_second_cluster_of_another_name_serves_clients_outside_at_its_node(small, tmp_path, ask):
     """hostPort, state in a directory of the node, redirects that lead to the node's address."""
     where = address("cp1")
-    over = {"aistore_cluster": "second", "aistore_access": "host_port", "aistore_public_addresses": {"cp1": where}, "aistore_state_path": "/var/lib/ais-modes"}
+    over = {
+        "aistore_cluster": "second", "aistore_access": "host_port", "aistore_public_addresses": {"cp1": where}, "aistore_client_cidrs": ["0.0.0.0/0"],
+        "aistore_state_path": "/var/lib/ais-modes",
+    }  # fmt: skip
     lab = ask(60)
     try:
         small.settle(**over, aistore_config={"memsys": {"min_free": "1GiB"}, "features": []})
@@ -136,7 +139,10 @@ def test_https_with_a_given_secret_and_a_sysctl_of_the_pods(small, tmp_path):
 def test_a_load_balancer_gives_clients_outside_every_address_they_need(small):
     """The lab has no load balancer: the test gives the Services the addresses that they ask for, and kube-proxy does the rest."""
     proxy, target = "192.0.2.10", "192.0.2.11"
-    over = {"aistore_access": "load_balancer", "aistore_public_addresses": {NODE: target}, "aistore_load_balancer_address": proxy}
+    over = {
+        "aistore_access": "load_balancer", "aistore_public_addresses": {NODE: target}, "aistore_load_balancer_address": proxy,
+        "aistore_client_cidrs": ["0.0.0.0/0"],
+    }  # fmt: skip
     with ThreadPoolExecutor() as pool:
         balancer = pool.submit(balance, small, ["ais-ais-proxy", f"ais-ais-target-{NODE}"])
         played = small.play(**over)

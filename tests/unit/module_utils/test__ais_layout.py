@@ -14,6 +14,7 @@ from ansible_collections.slipway.mlops.plugins.module_utils._ais_layout import W
 
 NODES = ["w1", "w2", "w3"]
 DISKS = ["/ais/disk0", "/ais/disk1"]
+ADDRESSES = {"w1": "10.0.0.1", "w2": "10.0.0.2", "w3": "10.0.0.3"}
 GOOD = Wanted(name="ais", namespace="ais", targets=NODES, proxies=NODES, initial_primary="w1", mountpaths=["/ais/disk0", "/ais/disk1"])
 
 
@@ -23,6 +24,15 @@ def wanted(**over: Any) -> Wanted:
 
 def node(name: str, labels: dict[str, str] | None = None) -> dict[str, Any]:
     return {"metadata": {"name": name, "labels": labels or {}}}
+
+
+def proxy_sets(*nodes: str, scheme: str = "http", cluster: str = "ais") -> list[dict[str, Any]]:
+    labels = {"app.kubernetes.io/name": "aistore", "app.kubernetes.io/instance": cluster, "app.kubernetes.io/component": "proxy"}
+    annotations = [{"slipway.mlops/node": name, "slipway.mlops/scheme": scheme} for name in nodes]
+    return [
+        {"metadata": {"name": f"ais-ais-proxy-{name}", "namespace": "ais", "labels": labels, "annotations": own}}
+        for name, own in zip(nodes, annotations, strict=True)
+    ]
 
 
 def target_set(name: str, on: str, namespace: str = "ais", cluster: str = "ais", paths: tuple[str, ...] = ("/ais/disk0", "/ais/disk1")) -> dict[str, Any]:
@@ -128,6 +138,9 @@ def test_the_namespace_is_as_strict_as_the_pods_allow(over: dict[str, Any], leve
         ({"access": "host_port", "public_addresses": {"w1": "h1", "w2": "h2"}}, ["aistore_public_addresses", "w3 has none"]),
         ({"access": "load_balancer", "public_addresses": {"w1": "10.0.0.1", "w2": "10.0.0.2", "w3": "lb"}}, ["'lb'", "IP address"]),
         ({"access": "host_port", "public_addresses": dict.fromkeys(NODES, "10.0.0.1")}, ["10.0.0.1 is given to several nodes"]),
+        ({"client_cidrs": ["10.0.0.0/8", "10.0.0.1"]}, ["aistore_client_cidrs[1]", "'10.0.0.1' is not an address range"]),
+        ({"access": "host_port", "public_addresses": ADDRESSES, "network_policy_is_enabled": True}, ["aistore_client_cidrs: empty", "host_port"]),
+        ({"config": {"net": {"http": {"use_https": True}}}}, ["aistore_config.net.http.use_https", "aistore_https_secret"]),
         ({"state_path": "/x", "state_storage_class": "y"}, ["give one of them"]),
         ({"config": {"cloud": {}}}, ["aistore_config.cloud"]),
         ({"buckets": [{"name": "A_B"}]}, ["aistore_buckets[0].name"]),
@@ -143,6 +156,13 @@ def test_what_cannot_work_is_refused_by_the_variable_to_change(over: dict[str, A
         assert word in found[0]
 
 
+def test_clients_outside_are_let_in_by_their_addresses_or_by_no_policy_at_all() -> None:
+    outside: dict[str, Any] = {"access": "load_balancer", "public_addresses": ADDRESSES}
+    assert layout.problems(wanted(**outside, network_policy_is_enabled=True, client_cidrs=["10.0.0.0/8", "fd00::/8"])) == []
+    assert layout.problems(wanted(**outside, network_policy_is_enabled=False)) == []
+    assert layout.problems(wanted(network_policy_is_enabled=True)) == []
+
+
 def test_everything_wrong_comes_at_once() -> None:
     bad = wanted(targets=[], proxies=["w1"], initial_primary="w9", mountpaths=["/a", "/a/b"], config={"x": 1}, buckets=[{"name": "B"}])
     assert len(layout.problems(bad)) >= 6
@@ -153,6 +173,7 @@ def live(over: dict[str, Any] | None = None, **given: Any) -> list[str]:
         "nodes": [node(name) for name in NODES],
         "stateful_sets": [],
         "running_versions": [],
+        "primary": "",
         "storage_classes": [{"metadata": {"name": "fast", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}}],
         "allowed_sysctls": {},
     }
@@ -176,6 +197,47 @@ def test_a_node_of_another_cluster_is_refused() -> None:
 def test_removing_a_target_is_refused_with_what_to_do() -> None:
     (problem,) = live({"targets": ["w1", "w2"]}, stateful_sets=[target_set("ais-ais-target-w3", "w3")])
     assert "ais-ais-target-w3" in problem and "aistore_maintenance: [w3]" in problem
+
+
+NEW = ["w4", "w5", "w6"]
+
+
+@pytest.mark.parametrize(
+    ("running", "declared", "primary", "words"),
+    [
+        (NODES, [*NODES, *NEW], "w1", []),  # grows
+        (NODES, ["w1", "w2", "w4"], "w1", []),  # one is swapped
+        ([*NODES, *NEW], ["w2", "w3", *NEW], "w4", []),
+        (["w1", "w2"], ["w1"], "w1", []),
+        (NODES, ["w2", "w3", "w4"], "w1", ["proxy ais-ais-proxy-w1-0 on node w1 is no longer declared, and it is the primary"]),
+        (NODES, ["w1", "w2", "w4"], "", ["ais-ais-proxy-w3-0 on node w3 is no longer declared, and it may be the primary"]),
+        (NODES, ["w1", "w2", "w4"], "w9", ["it may be the primary: no proxy that answers is"]),
+        (NODES, ["w1", "w4", "w5"], "w1", ["w2, w3 are no longer declared, only 1 of 3 proxies would stay"]),
+        (NODES, NEW, "w2", ["only 0 of 3 proxies would stay", "it is the primary"]),
+        ([*NODES, *NEW], NEW, "w4", ["only 3 of 6 proxies would stay"]),
+    ],
+)
+def test_proxies_leave_a_few_at_a_time_and_never_the_primary(running: list[str], declared: list[str], primary: str, words: list[str]) -> None:
+    pod = f"ais-ais-proxy-{primary}-0" if primary else ""
+    found = live(
+        {"proxies": declared, "initial_primary": declared[0]},
+        nodes=[node(name) for name in [*NODES, *NEW]],
+        stateful_sets=[*proxy_sets(*running), *proxy_sets("w7", cluster="other")],
+        primary=pod,
+    )
+    assert len(found) == len(words), found
+    for word, problem in zip(words, found, strict=True):
+        assert word in problem
+        assert problem.startswith("aistore_proxies: ")
+
+
+def test_a_cluster_that_speaks_http_is_never_asked_to_speak_https() -> None:
+    (problem,) = live({"https_secret": "tls"}, stateful_sets=proxy_sets(*NODES), primary="ais-ais-proxy-w1-0")
+    assert problem.startswith("aistore_https_secret: AIStore cluster ais in namespace ais speaks http, declared is https")
+    (problem,) = live(stateful_sets=proxy_sets(*NODES, scheme="https"))
+    assert "speaks https, declared is http" in problem and "Name the Secret" in problem
+    assert live({"https_secret": "tls"}, stateful_sets=proxy_sets(*NODES, scheme="https")) == []
+    assert live({"https_secret": "tls"}, stateful_sets=proxy_sets("w7", cluster="other")) == []
 
 
 def test_removing_a_mount_path_is_refused() -> None:

@@ -355,6 +355,17 @@ def test_planned_refuses_everything_at_once_and_sends_nothing() -> None:
     assert cluster.told == [] and cluster.writes() == []
 
 
+def test_the_running_cluster_says_which_proxy_must_not_leave() -> None:
+    cluster = FakeAis()
+    with pytest.raises(Refused) as refused:
+        run(cluster, state="planned", proxies=["w1", "w3"], initial_primary="w1", proxies_min=2)
+    assert any("ais-ais-proxy-w2-0 on node w2 is no longer declared, and it is the primary" in problem for problem in refused.value.problems)
+    with pytest.raises(Refused) as refused:
+        run(cluster, state="planned", proxies=["w2", "w3"], proxies_min=2)
+    assert not any("primary" in problem for problem in refused.value.problems)
+    assert cluster.told == [] and cluster.writes() == []
+
+
 def test_disks_that_are_refused_end_the_wait_soon() -> None:
     cluster = FakeAis()
     target = next(daemon for daemon in cluster.daemons if daemon.role == "target")
