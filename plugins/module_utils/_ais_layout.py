@@ -341,7 +341,8 @@ def live_problems(
     allowed_sysctls: Mapping[str, Sequence[str]],
 ) -> list[str]:
     """What the live cluster forbids. `nodes`: Node objects; `stateful_sets`: those of AIStore in all namespaces that may be read;
-    `running_versions`: as daemons report them; `primary`: the pod that they name, where it answers; `storage_classes`: None where they may not be read; `allowed_sysctls`: by node, where known."""
+    `running_versions`: as daemons report them; `primary`: the pod that they name, where it answers; `storage_classes`: None where they may not be read;
+    `allowed_sysctls`: by node, where known."""
     found = _node_problems(wanted, nodes)
     found += _removal_problems(wanted, stateful_sets)
     found += _proxy_removal_problems(wanted, stateful_sets, primary)
