@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 # One line per key: dotted name, kind, and the range that the daemon accepts (0 or an absent key stands for its default where `0|` is written).
@@ -195,6 +195,8 @@ extra.aws.profile string
 extra.gcp.application_creds string
 extra.oci.region string
 """
+
+BACKENDS = ("aws", "azure", "gcp", "oci")
 
 # Keys of former versions, with where each went (AIStore 3.x chart values and 4.x configuration, tried key by key on 5.0).
 FORMER: dict[str, str] = {
@@ -559,13 +561,17 @@ class Difference(NamedTuple):
     after: Any
 
 
-def differences(config: Mapping[str, Any], live: Mapping[str, Any]) -> list[Difference]:
-    """What has to be set on a running cluster, whose whole configuration is `live`, so that it is as declared."""
+def differences(config: Mapping[str, Any], backends: Collection[str], live: Mapping[str, Any]) -> list[Difference]:
+    """What has to be set on a running cluster, whose whole configuration is `live`, so that it is as declared. Backends are added only:
+    there may be buckets of one that is no longer declared, and remote AIStores stand among them, too."""
     wanted = merged(BASE, config)
     features = str(feature_bits(wanted.pop("features")))
     found = _differences(wanted, live, CLUSTER_KEYS)
     if str(live.get("features", "0")) != features:
         found.append(Difference("features", str(live.get("features", "0")), features))
+    present: dict[str, Any] = live.get("backend") or {}
+    if missing := sorted(set(backends) - set(present)):
+        found.append(Difference("backend", present, present | {name: {} for name in missing}))
     return found
 
 

@@ -196,6 +196,7 @@ def problems(wanted: Wanted) -> list[str]:
     """Everything that the declaration alone shows to be wrong, each with the variable to change."""
     found = _name_problems(wanted) + _member_problems(wanted) + _path_problems(wanted) + _access_problems(wanted)
     found += configuration.problems(wanted.config)
+    found += _backend_problems(wanted)
     found += _bucket_problems(wanted)
     return found
 
@@ -308,6 +309,16 @@ def _is_range(text: str) -> bool:
     except ValueError:
         return False
     return "/" in text
+
+
+def _backend_problems(wanted: Wanted) -> list[str]:
+    found = []
+    for name, backend in wanted.backends.items():
+        if name not in configuration.BACKENDS:
+            found.append(f"aistore_backends.{name}: AIStore 5.0 has no such backend ({', '.join(configuration.BACKENDS)})")
+        if not isinstance(backend, Mapping) or not backend.get("secret"):
+            found.append(f"aistore_backends.{name}.secret: names no Secret; the daemons take the credentials from one in their namespace")
+    return found
 
 
 def _bucket_problems(wanted: Wanted) -> list[str]:

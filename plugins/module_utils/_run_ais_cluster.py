@@ -281,7 +281,7 @@ class _Present:
 
     def _config_differences(self, proxy: Daemon) -> list[configuration.Difference]:
         live = self._ais.ask(proxy, "/v1/cluster", what="cluster_config")
-        return configuration.differences(self._wanted.effective_config, live)
+        return configuration.differences(self._wanted.effective_config, self._wanted.backends, live)
 
     def _note_config(self, differences: list[configuration.Difference]) -> None:
         at_start = configuration.needing_restart([item.name for item in differences])

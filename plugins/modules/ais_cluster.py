@@ -109,7 +109,8 @@ options:
     type: str
     default: ""
   backends:
-    description: Cloud backends, by provider, with the Secret that holds the credentials.
+    description: Cloud backends, by provider (C(aws), C(azure), C(gcp), C(oci)), with the Secret that holds the credentials. Those that a running
+      cluster lacks are switched on; none is switched off.
     type: dict
     default: {}
   config:

@@ -82,11 +82,11 @@ def test_sizes_count_in_powers_of_1024(text: str, expected: int) -> None:
 
 def test_a_cluster_that_says_the_same_otherwise_is_unchanged() -> None:
     same = {"log": {"to_stderr": False}, "lru": {"dont_evict_time": "120m"}, "memsys": {"min_free": "1024mb", "default_buf": "0B", "hk_time": "0s"}}
-    assert [item.name for item in configuration.differences(same, LIVE) if item.name not in ("features", "timeout.send_file_time")] == []
+    assert [item.name for item in configuration.differences(same, [], LIVE) if item.name not in ("features", "timeout.send_file_time")] == []
 
 
 def test_differences_name_setting_and_both_values() -> None:
-    found = {item.name: (item.before, item.after) for item in configuration.differences({"lru": {"dont_evict_time": "3h"}}, LIVE)}
+    found = {item.name: (item.before, item.after) for item in configuration.differences({"lru": {"dont_evict_time": "3h"}}, [], LIVE)}
     assert found["lru.dont_evict_time"] == ("2h0m", "3h")
     assert found["features"] == ("8208", "8192")
     assert "versioning.enabled" not in found

@@ -146,6 +146,8 @@ def test_the_namespace_is_as_strict_as_the_pods_allow(over: dict[str, Any], leve
         ({"buckets": [{"name": "A_B"}]}, ["aistore_buckets[0].name"]),
         ({"buckets": [{"name": "abc"}, {"name": "abc"}]}, ["abc is declared twice"]),
         ({"buckets": [{"name": "abc"}], "buckets_absent": ["abc"]}, ["aistore_buckets_absent"]),
+        ({"backends": {"s3": {"secret": "x"}}}, ["aistore_backends.s3", "no such backend (aws, azure, gcp, oci)"]),
+        ({"backends": {"aws": {}}}, ["aistore_backends.aws.secret", "names no Secret"]),
         ({"buckets": [{"name": "abc", "provider": "aws"}]}, ["aws is not among aistore_backends"]),
     ],
 )

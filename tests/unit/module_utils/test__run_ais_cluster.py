@@ -175,6 +175,16 @@ def test_configuration_is_set_through_the_api_and_read_back() -> None:
     assert run(cluster, config={"lru": {"enabled": True}, "memsys": {"min_free": "4096mb"}})["changed"] is False
 
 
+def test_a_backend_that_comes_later_is_set_beside_those_that_are_there() -> None:
+    cluster = FakeAis()
+    cluster.config["backend"] = {"gcp": {}, "ais": {"remote": ["http://there:51080"]}}
+    result = run(cluster, backends={"aws": {"secret": "s3-credentials"}})
+    assert [(item["name"], sorted(item["after"])) for item in result["config"]] == [("backend", ["ais", "aws", "gcp"])]
+    assert cluster.config["backend"] == {"gcp": {}, "ais": {"remote": ["http://there:51080"]}, "aws": {}}
+    assert run(cluster, backends={"aws": {"secret": "s3-credentials"}})["changed"] is False
+    assert run(cluster)["changed"] is False
+
+
 def test_a_configuration_that_does_not_stay_is_an_error() -> None:
     cluster = FakeAis()
     before = cluster._answer

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -20,6 +21,7 @@ from ansible_collections.slipway.mlops.plugins.module_utils._ais_layout import W
 ROOT = Path(__file__).resolve().parents[3]
 NODES = ["w1", "w2", "storage-3.example.com"]
 ADDRESSES = {"w1": "10.0.0.1", "w2": "10.0.0.2", "storage-3.example.com": "10.0.0.3"}
+KNOWN = {field.name for field in dataclasses.fields(Wanted)}  # the rest of a variant is the role's alone
 BASE = {"targets": NODES, "proxies": NODES, "initial_primary": "w1", "mountpaths": ["/ais/disk0", "/ais/disk1"]}
 VARIANTS: dict[str, dict[str, Any]] = {
     "defaults": {},
@@ -28,6 +30,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "host_port": {"access": "host_port", "public_addresses": ADDRESSES},
     "load_balancer": {"access": "load_balancer", "public_addresses": ADDRESSES},
     "https": {"https_secret": "ais-tls"},
+    "prefixed": {"slipway_namespace_prefix": "team1-", "client_cidrs": ["10.0.0.0/8"]},
+    "open_to_all": {"client_namespaces": ["*"]},
+    "no_policy": {"network_policy_is_enabled": False},
     "somaxconn": {"somaxconn": 100000},
     "two_targets": {"targets": NODES[:2]},
     "backends": {"backends": {"aws": {"secret": "s3-credentials"}, "gcp": {"secret": "gcp", "file_key": "key.json"}}},
@@ -41,8 +46,9 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[st
     hosts = {}
     for name, over in VARIANTS.items():
         declared = {**BASE, **over}
-        values = {f"aistore_{key}": value for key, value in declared.items()}
-        hosts[name] = {**values, "__aistore_plan": {"layout": {**layout.layout(Wanted(name="ais", namespace="ais", **declared)), "api_servers": ["10.0.0.9"]}}}
+        values = {key if key.startswith("slipway_") else f"aistore_{key}": value for key, value in declared.items()}
+        wanted = Wanted(name="ais", namespace="ais", **{key: value for key, value in declared.items() if key in KNOWN})
+        hosts[name] = {**values, "__aistore_plan": {"layout": {**layout.layout(wanted), "api_servers": ["10.0.0.9", "fd00::9"]}}}
     role = ROOT / "roles" / "aistore"
     text = f"{{{{ lookup('ansible.builtin.template', '{role}/templates/aistore.yaml.j2') }}}}"
     copy = {"content": text, "dest": f"{folder}/{{{{ inventory_hostname }}}}.yaml"}
@@ -143,6 +149,36 @@ def test_clients_outside_get_addresses_that_they_reach(rendered: dict[str, list[
     assert json.loads(config["ais-ais-target-w2.json"])["host_net"]["hostname"] == "10.0.0.2"
     balanced = [item for item in rendered["load_balancer"] if item["kind"] == "Service" and item["spec"].get("type") == "LoadBalancer"]
     assert sorted(item["spec"].get("loadBalancerIP", "") for item in balanced) == ["", "10.0.0.1", "10.0.0.2", "10.0.0.3"]
+    # A node that passes a connection on to another one hides the client, and aistore_client_cidrs would be compared with the node.
+    assert {item["spec"]["externalTrafficPolicy"] for item in balanced} == {"Local"}
+    assert not [item for item in rendered["defaults"] if "externalTrafficPolicy" in item["spec" if "spec" in item else "metadata"]]
+
+
+def test_the_daemons_named_clients_and_the_api_server_get_in_and_nobody_else(rendered: dict[str, list[dict[str, Any]]]) -> None:
+    def policy(variant: str) -> dict[str, Any]:
+        (found,) = [item for item in rendered[variant] if item["kind"] == "NetworkPolicy"]
+        spec: dict[str, Any] = found["spec"]
+        return spec
+
+    def namespaces(*names: str) -> dict[str, Any]:
+        return {"namespaceSelector": {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": list(names)}]}}
+
+    daemons = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "aistore", "app.kubernetes.io/instance": "ais"}}}
+    api = [{"ipBlock": {"cidr": "10.0.0.9/32"}}, {"ipBlock": {"cidr": "fd00::9/128"}}]
+    found = policy("defaults")
+    assert (found["podSelector"], found["policyTypes"]) == (daemons["podSelector"], ["Ingress"])
+    among, clients = found["ingress"]
+    assert among == {"from": [daemons]}  # every port
+    assert clients == {"ports": [{"port": "public"}], "from": [{"podSelector": {}}, namespaces("ais", "mlflow"), *api]}
+    # Without its prefix the namespace would be somebody else's.
+    prefixed = policy("prefixed")["ingress"][1]["from"]
+    assert prefixed == [{"podSelector": {}}, namespaces("team1-ais", "team1-mlflow"), *api, {"ipBlock": {"cidr": "10.0.0.0/8"}}]
+    assert policy("open_to_all")["ingress"][1]["from"] == [{"namespaceSelector": {}}, *api]
+    assert not [item for item in rendered["no_policy"] if item["kind"] == "NetworkPolicy"]
+    for item in rendered["defaults"]:
+        if item["kind"] == "StatefulSet":
+            assert daemons["podSelector"]["matchLabels"].items() <= item["spec"]["template"]["metadata"]["labels"].items()
+            assert "public" in [port["name"] for port in item["spec"]["template"]["spec"]["containers"][0]["ports"]]
 
 
 def test_https_speaks_https_everywhere(rendered: dict[str, list[dict[str, Any]]]) -> None:
