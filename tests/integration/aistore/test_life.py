@@ -5,16 +5,19 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ais_lab import Small, continuous_traffic, good, kill, nothing_lost, ssh
+from ansible_collections.slipway.mlops.plugins.module_utils._ais_api import Ais
+from ansible_collections.slipway.mlops.plugins.module_utils._ais_layout import Daemon
 from the_lab import until
 
 pytestmark = [pytest.mark.long, pytest.mark.disturb]
 NODES = ["w1", "w2", "w3"]
 SPACE = "ais-life"
 # Settings that daemons read only when they start; a new cluster has 5s.
-AT_START, LATER = ({"memsys": {"min_free": "1GiB"}, "timeout": {"max_keepalive": text}} for text in ("6s", "7s"))
+AT_START, LATER, TOGETHER, OUT = ({"memsys": {"min_free": "1GiB"}, "timeout": {"max_keepalive": text}} for text in ("6s", "7s", "8s", "9s"))
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +95,85 @@ def test_a_target_that_leaves_the_inventory_is_refused_and_nothing_is_touched(sm
         assert words in refused.failure
     assert small.pods() == pods
     assert small.ask()["smap_version"] == before["smap_version"]
+
+
+def test_https_that_is_declared_later_is_refused_and_nothing_is_touched(small):
+    three(small)
+    pods = small.pods()
+    refused = small.play(aistore_https_secret="ais-tls")
+    assert refused.code != 0
+    assert f"aistore_https_secret: AIStore cluster ais in namespace {SPACE} speaks http, declared is https" in refused.failure
+    assert small.pods() == pods
+    assert good(small.play()).changed == 0
+
+
+def test_a_target_in_maintenance_restarts_and_stays_empty_until_it_is_taken_back(small):
+    three(small)
+    over = {"aistore_maintenance": ["w3"], "aistore_config": OUT}
+
+    def stored():
+        return int(ssh("w3", f"find {small.path} -type f -path '*traffic*' | wc -l"))
+
+    with continuous_traffic(SPACE, "traffic") as summary:
+        before = small.pods()
+        played = good(small.play(**over)).result("The daemons form one cluster")
+        assert [(item["node"], item["action"]) for item in played["maintenance"]] == [("w3", "started")]
+        assert len(played["restarts"]) == 6
+        assert not set(small.pods().values()) & set(before.values())
+        found = small.ask(maintenance=["w3"])
+        assert found["problems"] == []
+        assert [facts["node"] for facts in found["daemons"] if facts.get("is_in_maintenance")] == ["w3"]
+        assert any("is in maintenance" in problem for problem in small.ask()["problems"])
+        assert good(small.play(**over)).changed == 0
+        assert stored() == 0
+        small.variables["aistore_config"] = OUT
+        back = good(small.play()).result("The daemons form one cluster")
+        assert [(item["node"], item["action"]) for item in back["maintenance"]] == [("w3", "ended")]
+        nothing_lost(summary())
+    assert stored() > 0
+    whole(small, 6)
+
+
+def test_the_primary_leaves_only_when_another_proxy_is_the_primary(small):
+    before, pods = three(small), small.pods()
+    node = next(facts["node"] for facts in before["daemons"] if facts.get("is_primary"))
+    stay = [facts for facts in before["daemons"] if facts["role"] == "proxy" and facts["node"] != node]
+    over = {"aistore_proxies": [facts["node"] for facts in stay], "aistore_initial_primary": stay[0]["node"], "aistore_proxies_min": 2}
+    refused = small.play(**over)
+    assert refused.code != 0
+    assert f"proxy {before['primary']} on node {node} is no longer declared, and it is the primary" in refused.failure
+    refused = small.play(aistore_proxies=["cp1"], aistore_initial_primary="cp1", aistore_proxies_min=1, aistore_tolerations=[{"operator": "Exists"}])
+    assert "only 0 of 3 proxies would stay" in refused.failure
+    assert small.pods() == pods
+    assert small.ask()["smap_version"] == before["smap_version"]
+    with continuous_traffic(SPACE, "traffic") as summary:
+        Ais(small.api, SPACE).tell(Daemon("proxy", node, before["primary"].removesuffix("-0"), "", ""), "PUT", f"/v1/cluster/proxy/{stay[0]['id']}", "")
+        assert until("another is the primary", lambda: whole(small, 6)["primary"] == stay[0]["pod"], 60)
+        good(small.play(**over))
+        after = whole(small, 5)
+        assert (after["uuid"], after["primary"]) == (before["uuid"], stay[0]["pod"])
+        assert good(small.play(**over)).changed == 0
+        nothing_lost(summary())
+    good(small.play())
+    assert whole(small, 6)["uuid"] == before["uuid"]
+
+
+def test_of_two_plays_at_once_both_end_well_or_one_says_who_is_at_it(small):
+    three(small)
+    small.variables["aistore_config"] = TOGETHER
+    pods = small.pods()
+    with continuous_traffic(SPACE, "traffic") as summary, ThreadPoolExecutor() as pool:
+        plays = [pool.submit(small.play) for _ in range(2)]
+        played = [play.result() for play in plays]
+        for one in played:
+            assert one.code == 0 or "restarts daemons of this AIStore cluster (it holds Lease" in one.failure, one.failure
+        assert 0 in [one.code for one in played]
+        assert not set(small.pods().values()) & set(pods.values())
+        restarted = [item["daemon"] for one in played if one.code == 0 for item in one.result("The daemons form one cluster")["restarts"]]
+        assert sorted(restarted) == sorted(pods)  # each once
+        small.settle()
+        nothing_lost(summary())
+    whole(small, 6)
 
 
 def test_daemons_restart_one_at_a_time_under_load_the_primary_last(small):
