@@ -35,6 +35,14 @@ def test_load_is_measured_shown_and_gone(tmp_path, ask, api):
     assert "slipway-load" not in ask()["buckets"]
 
 
+def test_check_mode_foresees_and_sends_nothing(tmp_path, ask):
+    played = playbook("playbooks/aisloader.yml", "--check", aistore_loader_report_directory=str(tmp_path))
+    assert played.code == 0, played.failure
+    assert "no load is sent in check mode" in played.result("What the load generators measured")["msg"]
+    assert list(tmp_path.iterdir()) == []
+    assert "slipway-load" not in ask()["buckets"]
+
+
 def test_a_bucket_of_somebody_elses_is_neither_written_nor_destroyed(tmp_path, bucket, ask):
     played = load(tmp_path, aistore_loader_bucket=bucket)
     assert played.code != 0

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import the_lab
-from ais_lab import Small, good, ssh
+from ais_lab import Small, good, playbook, ssh
 from the_lab import until
 
 pytestmark = [pytest.mark.usefixtures("deployed"), pytest.mark.long]
@@ -134,6 +134,10 @@ def test_https_with_a_given_secret_and_a_sysctl_of_the_pods(small, tmp_path):
     assert (found["problems"], found["url"].partition(":")[0]) == ([], "https")
     assert small.kubectl("exec", f"ais-ais-target-{NODE}-0", "-c", "aisnode", "--", "cat", "/proc/sys/net/core/somaxconn").strip() == "100000"
     client(small, f"https://ais-ais-proxy.{SPACE}.svc:51080/s3", "cp1")
+    sized = {"aistore_loader_seconds": 3, "aistore_loader_fill_seconds": 2, "aistore_loader_total_size": "128MiB"}
+    loaded = good(playbook("playbooks/aisloader.yml", **{**small.variables, "aistore_https_secret": "ais-tls", **sized}, aistore_loader_report_directory=""))
+    row = loaded.result("Throughput and latency are told")["summary"]["put"]
+    assert row["requests"] > 0 and row["errors"] == 0
 
 
 def test_a_load_balancer_gives_clients_outside_every_address_they_need(small):

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils import _ais_load as load
+from ansible_collections.slipway.mlops.plugins.module_utils import _run_ais_load_report as module
+from ansible_collections.slipway.mlops.plugins.module_utils._model import Refused
+from ansible_collections.slipway.mlops.plugins.module_utils._module import Call
+from fakes import FakeCluster
 
 # Two intervals and the total of a run of aisloader v1.5.0.
 TEXT = (Path(__file__).parent / "recorded" / "aisloader.txt").read_text(encoding="utf-8")
@@ -54,6 +58,15 @@ def test_the_table_names_what_its_percentiles_are_of() -> None:
     assert "p50 of 1 s means" in text
     assert text.count("\n| GET |") == 1
     assert "- cluster: ais" in text
+
+
+def test_in_check_mode_nothing_is_measured_and_nothing_is_wrong() -> None:
+    cluster = FakeCluster()
+    params = {name: option.get("default") for name, option in module.ARGUMENTS.items()}
+    found = module.run(Call(params, check_mode=True, cluster=cluster))
+    assert (found["changed"], found["table"], found["title"]) == (False, "", "AIStore ais: no load is sent in check mode")
+    with pytest.raises(Refused, match="There is no load generator of AIStore ais in namespace ais"):
+        module.run(Call(params, cluster=cluster))
 
 
 def test_percentiles_are_by_nearest_rank() -> None:
