@@ -95,6 +95,7 @@ def test_a_second_cluster_of_another_name_serves_clients_outside_at_its_node(sma
         assert hashlib.sha256(curl(url)).digest() == hashlib.sha256(file.read_bytes()).digest()
         redirect = subprocess.run(["curl", "--silent", "--head", "--request", "GET", url], capture_output=True, text=True, check=True, timeout=60).stdout
         assert f"http://{where}:51081/" in redirect
+        client(small, f"http://{where}:51080/s3", "w2", host_network=True)
         # Proxies that answer S3 themselves need no redirect: any client works.
         good(small.play(**over, aistore_config={"memsys": {"min_free": "1GiB"}, "features": ["S3-Reverse-Proxy"]}))
         client(small, f"http://{where}:51080/s3", "w2", host_network=True)
@@ -114,6 +115,12 @@ def test_local_volumes_run_under_restricted_pod_security(small):
         assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
         client(small, f"http://ais-ais-proxy.{SPACE}.svc:51080/s3", "cp1")
         assert ssh(NODE, f"ls -A {small.path}").split() == [".slipway-aistore.json", f"{SPACE}.ais"]  # marker and data, as with hostPath
+        # A backend that comes later is switched on, and its credentials come with a restart.
+        small.kubectl("create", "secret", "generic", "s3-credentials", "--from-literal=AWS_ACCESS_KEY_ID=x", "--from-literal=AWS_SECRET_ACCESS_KEY=x")
+        over = {"aistore_storage": "local_volume", "aistore_backends": {"aws": {"secret": "s3-credentials"}}}
+        later = small.settle(**over).result("The daemons form one cluster")
+        assert ([item["name"] for item in later["config"]], len(later["restarts"])) == (["backend"], 2)
+        assert small.ask()["problems"] == []
     finally:
         small.kubectl("delete", "statefulset", "--all", "--timeout=120s")
         small.kubectl("delete", "persistentvolumeclaim", "--all", "--timeout=120s")

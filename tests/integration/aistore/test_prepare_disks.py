@@ -30,7 +30,7 @@ def disk(tmp_path):
     return image
 
 
-def prepare(tmp_path, image, mount=True, owner=None, before="", after="", owned=True, twice=False):
+def prepare(tmp_path, image, mount=True, owner=None, before="", after="", owned=True, twice=False, open_files_min=64):
     """Mounts (or not) the disk on the node's path, binds that path into a container's place, and runs the check as user 10002."""
     # Volumes lie where user 10002 can reach them, in a file system that this namespace alone sees.
     owner = OWNER if owner is None else owner
@@ -51,7 +51,7 @@ def prepare(tmp_path, image, mount=True, owner=None, before="", after="", owned=
     ]
     environment = {
         "PATH": os.environ["PATH"], "VOLUMES": volumes, "DISKS": json.dumps(disks), "OWNER": json.dumps(owner), "DATA_DIRECTORY": "ais.ais",
-        "MARKER": ".slipway-aistore.json", "OPEN_FILES_MIN": "64",
+        "MARKER": ".slipway-aistore.json", "OPEN_FILES_MIN": str(open_files_min),
     }  # fmt: skip
     script = "\n".join(step for step in steps if step)
     return subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, env=environment, check=False, timeout=60)
@@ -97,3 +97,10 @@ def test_two_paths_on_one_file_system_are_refused(tmp_path, disk):
     done = prepare(tmp_path, disk, twice=True)
     assert done.returncode == 1
     assert "shares its file system" in done.stderr
+
+
+def test_a_runtime_that_allows_too_few_open_files_is_refused_with_what_to_set(tmp_path, disk):
+    assert prepare(tmp_path, disk, before="ulimit -n 1024", open_files_min=1024).returncode == 0
+    done = prepare(tmp_path, disk, before="ulimit -n 1024", open_files_min=1025)
+    assert done.returncode == 1
+    assert "may open 1024 files, aistore_open_files_min asks for 1025: raise LimitNOFILE" in done.stderr
