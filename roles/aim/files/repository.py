@@ -26,6 +26,7 @@ COPIES = Path(os.environ.get("AIM_COPIES", "/copies"))
 KEEP = int(os.environ.get("AIM_COPIES_KEPT", "3"))
 PATIENCE = float(os.environ.get("AIM_PATIENCE_SECONDS", "90"))  # for the server before us to let go
 REPOSITORY = VOLUME / ".aim"
+RESTORED, REPLACED = VOLUME / ".aim-restored", VOLUME / ".aim-replaced"  # the copy that comes back, whole; and what it takes the place of
 MARK = VOLUME / ".slipway-aim-version"  # the version of Aim that opened the repository last
 BEFORE_UPGRADE, BEFORE_RESTORE = "before-upgrade", "before-restore"
 
@@ -134,6 +135,9 @@ def prepare() -> None:
     check_owner()
     check_locks()
     wait_until_free()
+    if RESTORED.is_dir() and not REPOSITORY.is_dir():
+        print("a restoration ended before the copy was in its place; it goes there now", flush=True)
+        RESTORED.rename(REPOSITORY)
     found = MARK.read_text().strip() if MARK.exists() else "unknown"
     if REPOSITORY.is_dir() and found != version() and COPIES.is_dir():
         print(f"the repository was last opened by Aim {found}, this is {version()}", flush=True)
@@ -152,18 +156,21 @@ def restore(name: str) -> None:
     if size_of(source / ".aim") != (about["files"], about["bytes"]):
         raise Problem(f"The copy {name} is not what was written: {about['files']} files and {about['bytes']} bytes were.")
     check_database(source / ".aim")
-    new, old = VOLUME / ".aim-restored", VOLUME / ".aim-replaced"
-    for left in (new, old) if REPOSITORY.is_dir() else (new,):
+    part = VOLUME / ".aim-restored.part"
+    for left in (part, RESTORED, REPLACED) if REPOSITORY.is_dir() else (part,):
         shutil.rmtree(left, ignore_errors=True)
     if REPOSITORY.is_dir():
         copy(BEFORE_RESTORE, MARK.read_text().strip() if MARK.exists() else "unknown")
-    shutil.copytree(source / ".aim", new)
+    shutil.copytree(source / ".aim", part)
     os.sync()
-    if REPOSITORY.is_dir():
-        REPOSITORY.rename(old)
-    new.rename(REPOSITORY)
+    shutil.rmtree(RESTORED, ignore_errors=True)
+    part.rename(RESTORED)
+    # From here on `prepare` finishes what is killed.
     MARK.write_text(about["aim"] + "\n")
-    shutil.rmtree(old, ignore_errors=True)
+    if REPOSITORY.is_dir():
+        REPOSITORY.rename(REPLACED)
+    RESTORED.rename(REPOSITORY)
+    shutil.rmtree(REPLACED, ignore_errors=True)
     print(f"restored {about['files']} files, {about['bytes']} bytes of {name}, written by Aim {about['aim']}", flush=True)
 
 

@@ -22,7 +22,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import browser
-from aim_lab import NAMESPACE, PREFIX, Aim, namespace_with_registry
+from aim_lab import IMAGE, NAMESPACE, PREFIX, Aim, namespace_with_registry
 from the_lab import KUBECONFIG, ROOT, changed, kubectl, playbook, until
 
 pytestmark = pytest.mark.lab
@@ -79,6 +79,28 @@ def test_a_laptop_logs_through_a_forwarded_port(aim: Aim) -> None:
         # The real client runs in the notebook image; here its doorway is enough: the version handshake of the SDK.
         done = subprocess.run(["curl", "--fail", "--silent", f"http://{address}/client/get-version"], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["version"] == "3.29.1"
+
+
+VERIFY = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  module_defaults:
+    group/slipway.mlops.k8s: {kubeconfig: "{{ slipway_kubeconfig }}"}
+  tasks:
+    - ansible.builtin.import_role: {name: slipway.mlops.aim, tasks_from: verify}
+    - ansible.builtin.debug: {msg: "{{ 'green' if __aim_proof.ready else 'red' }}: {{ __aim_proof.reason }}"}
+"""
+
+
+def test_a_proof_outlives_its_job(aim: Aim, folder: Path) -> None:
+    """As the Job does not outlive a day."""
+    book = folder / "verify.yml"
+    book.write_text(VERIFY)
+    values = {"aim_namespace": NAMESPACE, "aim_client_image": IMAGE}
+    assert "green: a run was logged" in playbook(book, **values)
+    kubectl("-n", NAMESPACE, "delete", "jobs", "--all", "--wait=true")
+    assert "green: proved, nothing changed since" in playbook(book, **values)
 
 
 def in_browser(aim: Aim, hash_: str, picture: Path) -> str:

@@ -233,7 +233,7 @@ def events(mlflow: Mlflow) -> str:
         ({"mlflow_artifacts_destination": "s3://mlflow-test-else/x"}, "would answer 404"),
         ({"mlflow_version": "3.16.0", "mlflow_image": "registry.lab:5000/mlflow:3.17.2"}, "too new for the older server"),
         ({"mlflow_artifacts_destination": "file:///artifacts"}, "serves one node only"),
-        ({"mlflow_database_uri": "sqlite:////tmp/mlflow.db"}, "SQLite"),
+        ({"mlflow_database_uri": "sqlite:////tmp/mlflow.db"}, "SQLite is one file for one server"),
     ],
 )
 def test_refused_before_anything_is_sent(mlflow: Mlflow, values: dict, said: str) -> None:

@@ -4,8 +4,15 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
-from mlflow_lab import BUCKET, KEYS, NAMESPACE, S3, Mlflow, kubectl, until
+from mlflow_lab import BUCKET, BUSY, KEYS, NAMESPACE, S3, Mlflow, kubectl, until
+from the_lab import KUBECONFIG, REGISTRY_AUTH, ROOT, playbook_command
 
 pytestmark = [pytest.mark.lab, pytest.mark.long]
 
@@ -17,23 +24,55 @@ def reasons(mlflow: Mlflow) -> str:
     return "; ".join(item["reason"] for item in answer["objects"] if not item["ready"])
 
 
-def test_the_report_names_the_database_that_is_gone(mlflow: Mlflow) -> None:
+@pytest.fixture
+def verify(mlflow: Mlflow, tmp_path: Path) -> Callable[[], str]:
+    """Runs playbooks/verify.yml for these two workloads, without any host: what its report says is not ready, "" where it ended well."""
+    inventory = tmp_path / "inventory"
+    inventory.mkdir()
+    (inventory / "group_vars").symlink_to(ROOT / "inventories" / "lab" / "group_vars")
+    (inventory / "hosts").write_text(f"localhost ansible_connection=local ansible_python_interpreter={sys.executable}\n")
+    values = {
+        **mlflow.values,
+        "slipway_kubeconfig": KUBECONFIG,
+        "slipway_registry_auth_file": REGISTRY_AUTH,
+        "slipway_workloads": ["postgresql", "mlflow"],
+        "slipway_report_directory": str(tmp_path / "report"),
+    }
+    command, environ = playbook_command("playbooks/verify.yml", **values)
+    command[command.index("-i") + 1] = str(inventory)
+
+    def run() -> str:
+        done = subprocess.run(command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BUSY, check=False)
+        items = json.loads((tmp_path / "report" / "report.json").read_text())["items"]
+        red = "; ".join(f"{item['where']} {item['what']}: {item['reason']}" for item in items if item["state"] != "ready")
+        assert bool(done.returncode) is bool(red), done.stdout[-3000:] + done.stderr[-2000:]
+        return red
+
+    return run
+
+
+def test_the_report_names_the_database_that_is_gone(mlflow: Mlflow, verify: Callable[[], str]) -> None:
     until("green", lambda: not reasons(mlflow))
+    assert verify() == ""
     before = mlflow.restarts()
     kubectl("scale", "statefulset/postgresql", "--replicas=0")
     try:
         until("a report that names the database", lambda: "database: the server answers" in reasons(mlflow))
+        red = verify()
+        assert "postgresql a real client" in red and "mlflow Deployment mlflow" in red and "database: the server answers" in red
     finally:
         kubectl("scale", "statefulset/postgresql", "--replicas=1")
     until("green again", lambda: not reasons(mlflow))
-    assert mlflow.restarts() == before
+    assert verify() == "" and mlflow.restarts() == before
 
 
-def test_the_report_names_the_bucket_that_is_gone(mlflow: Mlflow) -> None:
+def test_the_report_names_the_bucket_that_is_gone(mlflow: Mlflow, verify: Callable[[], str]) -> None:
+    until("green", lambda: verify() == "")
     before = mlflow.restarts()
     mlflow.python(KEYS, S3, BUCKET, "delete_bucket")
     try:
         until("a report that names the bucket", lambda: f"artifact store: s3://{BUCKET}" in reasons(mlflow) and "no such bucket" in reasons(mlflow))
+        assert f"artifact store: s3://{BUCKET}" in verify()
     finally:
         mlflow.python(KEYS, S3, BUCKET, "create_bucket")
     until("green again", lambda: not reasons(mlflow))

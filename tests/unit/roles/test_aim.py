@@ -29,6 +29,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "nginx": {**INGRESS, "aim_ingress_tls_secret": "tls", "aim_ingress_class": "nginx", "aim_ingress_controller_namespace": "ingress-nginx"},
     "traefik": {**INGRESS, "aim_ingress_controller": "traefik"},
     "haproxy": {**INGRESS, "aim_ingress_controller": "haproxy"},
+    "login_page": {
+        "aim_ingress_host": "aim.example.org",
+        "aim_ingress_controller": "",
+        "aim_ingress_annotations": {"nginx.ingress.kubernetes.io/auth-url": "https://login.example.org"},
+    },
     "tls": {"aim_tracking_tls_secret": "aim-tls"},
     "clients": {"aim_client_namespaces": ["teams", "notebooks"], "aim_copies_claim": "", "aim_namespace_is_managed": False},
     "pulling": {"slipway_registry_auth_file": "/etc/auth.json", "slipway_image_pull_secrets": ["mine"], "slipway_image_registry": "registry.example.org"},
@@ -38,6 +43,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "open load balancer": ({"aim_service_type": "LoadBalancer"}, "aim_is_open_to_anyone: true"),
     "open node port": ({"aim_service_type": "NodePort"}, "Aim knows no users"),
     "open ingress": ({"aim_ingress_host": "x"}, "without a password"),
+    "users nobody asks for": ({**INGRESS, "aim_ingress_controller": ""}, "the aim_ingress_controller that asks for it"),
+    "unrelated annotation": (
+        {**INGRESS, "aim_ingress_controller": "", "aim_ingress_annotations": {"cert-manager.io/cluster-issuer": "letsencrypt"}},
+        "without a password",
+    ),
     "two sources of users": ({**INGRESS, "aim_ingress_auth_file": "/f"}, "one of them names the users"),
     "nfs without sharing": ({**NFS, "aim_volume_is_shared": False}, "aim_volume_is_shared: true"),
     "nfs without a path": ({**NFS, "aim_nfs_path": ""}, "go together"),
@@ -49,14 +59,24 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "shared but for one pod": ({"aim_volume_is_shared": True, "aim_claim_access_mode": "ReadWriteOncePod"}, "a shared volume is ReadWriteMany"),
     "copies on the repository": ({"aim_copies_claim": "aim-repo"}, "copies belong on another one"),
 }
+# What k8s_manifests and k8s_readiness_info said, and what the report then says.
+VERIFIED: dict[str, Any] = {"objects": [{"action": "created", "ready": True}], "seconds": 9}
+PROOFS: dict[str, tuple[dict[str, Any], bool, bool, str]] = {
+    "proved_now": (VERIFIED, True, True, "read back from the UI"),
+    "proved_before_and_the_job_is_gone": ({"objects": [{"action": "unchanged", "ready": None}]}, True, True, "nothing changed since"),
+    "the_client_failed": ({"failed": True, "msg": "the client saw 502", "objects": [{"action": "created", "ready": False}]}, True, False, "saw 502"),
+    "not_ready_any_more": ({"objects": [{"action": "unchanged", "ready": True}]}, False, False, ""),
+}
 
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """Every variant is a host of one play, so Ansible starts once: host -> {text, problems}."""
     folder = tmp_path_factory.mktemp("aim")
-    hosts = {**VARIANTS, **{name.replace(" ", "_"): values for name, (values, _unused) in REFUSED.items()}}
-    (folder / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": {name: values or None for name, values in hosts.items()}}}))
+    unproved = {"__aim_verified": {}, "__aim_readiness": {"ready": False}}
+    hosts: dict[str, dict[str, Any]] = {**VARIANTS, **{name.replace(" ", "_"): values for name, (values, _unused) in REFUSED.items()}}
+    hosts |= {name: {"__aim_verified": verified, "__aim_readiness": {"ready": ready}} for name, (verified, ready, _ready, _said) in PROOFS.items()}
+    (folder / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": {name: {**unproved, **values} for name, values in hosts.items()}}}))
     role = ROOT / "roles" / "aim"
     play = [
         {
@@ -65,7 +85,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
             "gather_facts": False,
             "tasks": [
                 {"include_vars": {"file": str(role / "vars" / "main.yml")}},
-                {"debug": {"msg": "{{ {'text': lookup('template', 'aim.yaml.j2'), 'problems': __aim_problems} | to_json }}"}},
+                {"debug": {"msg": "{{ {'text': lookup('template', 'aim.yaml.j2'), 'problems': __aim_problems, 'proof': __aim_proof} | to_json }}"}},
             ],
         }
     ]
@@ -108,6 +128,12 @@ def test_what_is_declared_is_valid_kubernetes(rendered: dict[str, dict[str, Any]
 def test_what_does_not_go_together_is_refused_in_a_sentence(rendered: dict[str, dict[str, Any]], case: str) -> None:
     problems = rendered[case.replace(" ", "_")]["problems"]
     assert len(problems) == 1 and REFUSED[case][1] in " ".join(problems[0].split())
+
+
+@pytest.mark.parametrize("case", PROOFS)
+def test_the_report_believes_a_proof_until_something_changes(rendered: dict[str, dict[str, Any]], case: str) -> None:
+    _verified, _readiness, ready, said = PROOFS[case]
+    assert rendered[case]["proof"]["ready"] is ready and said in rendered[case]["proof"]["reason"]
 
 
 def test_there_is_never_a_second_pod(rendered: dict[str, dict[str, Any]]) -> None:

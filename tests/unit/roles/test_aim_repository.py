@@ -8,6 +8,7 @@ import fcntl
 import importlib.util
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -126,6 +127,39 @@ def test_a_copy_comes_back_and_what_was_there_is_kept(care: ModuleType) -> None:
     assert care.MARK.read_text() == "3.28.0\n", "so that the next start knows whose it is"
     (before,) = [item for item in copies(care) if item.endswith("before-restore")]
     assert (care.COPIES / before / ".aim" / "meta" / "chunk").read_text() == "new"
+    assert sorted(path.name for path in care.VOLUME.iterdir()) == [".aim", ".slipway-aim-version"]
+
+
+@pytest.mark.parametrize("killed_at", range(1, 5))
+def test_a_restoration_that_is_killed_is_finished_by_the_next_start_or_never_began(
+    care: ModuleType, monkeypatch: pytest.MonkeyPatch, killed_at: int
+) -> None:
+    fill(care, "old")
+    name = care.copy("manual", "3.29.1").name
+    (care.REPOSITORY / "meta" / "chunk").write_text("new")
+    care.MARK.write_text("3.29.1\n")
+    real, renames = Path.rename, []
+
+    def rename(path: Path, target: Path) -> None:
+        if path.parent == care.VOLUME:
+            renames.append(path)
+            if len(renames) == killed_at:
+                raise KeyboardInterrupt
+        real(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    if killed_at <= 3:
+        with pytest.raises(KeyboardInterrupt):
+            care.restore(name)
+    else:
+        care.restore(name)
+    monkeypatch.setattr(Path, "rename", real)
+    care.prepare()
+    assert (care.REPOSITORY / "meta" / "chunk").read_text() == ("new" if killed_at <= 2 else "old"), "nothing is ever an empty repository"
+    for copy in care.COPIES.glob("*-before-restore"):  # of the same second
+        shutil.rmtree(copy)
+    care.restore(name)
+    assert (care.REPOSITORY / "meta" / "chunk").read_text() == "old"
     assert sorted(path.name for path in care.VOLUME.iterdir()) == [".aim", ".slipway-aim-version"]
 
 
