@@ -30,8 +30,8 @@ class Settings:
     external: bool = False
 
 
-def problems(settings: Settings, running_major: int | None) -> list[str]:
-    """Everything that forbids to deploy these settings, each a sentence with the way out."""
+def problems(settings: Settings, data_major: int | None) -> list[str]:
+    """Everything that forbids to deploy these settings, each a sentence with the way out. `data_major`: version of what is on the wanted claim, if known."""
     found = []
     for what, names in (("postgresql_user", [settings.user]), ("postgresql_databases", list(settings.databases))):
         found += [
@@ -45,11 +45,10 @@ def problems(settings: Settings, running_major: int | None) -> list[str]:
         return found
     if settings.major < 15:
         found.append(f"postgresql_major_version is {settings.major}; 15 is the oldest that this role starts.")
-    if running_major is not None and running_major != settings.major:
+    if data_major is not None and data_major != settings.major:
         found.append(
-            f"PostgreSQL {running_major} runs and {settings.major} is wanted: another major version cannot read its data. Dump (tag postgresql_dump), "
-            "set postgresql_name or postgresql_existing_claim to a new claim, deploy, restore with playbooks/postgresql_restore.yml; "
-            "docs/mlflow.md, 'Major upgrades'."
+            f"PostgreSQL {data_major} runs and {settings.major} is wanted: another major version cannot read its data. Dump (tag postgresql_dump) with "
+            f"{data_major}, set postgresql_claim to a new name, deploy, and restore with playbooks/postgresql_restore.yml: docs/mlflow.md, 'Major upgrades'."
         )
     limit = quantity(settings.memory_limit)
     if limit is None:

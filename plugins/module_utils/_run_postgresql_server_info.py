@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._model import Ref, Refused
+from ._model import Object, Ref, Refused
 from ._module import Call
 from ._postgresql_settings import Settings, configuration, problems
 
@@ -22,6 +22,7 @@ ARGUMENTS: dict[str, Any] = {
     "max_connections": {"type": "int", "default": 120},
     "parameters": {"type": "dict", "default": {}},
     "is_external": {"type": "bool", "default": False},
+    "claim": {"type": "str", "default": "postgresql-data"},
 }
 
 
@@ -37,12 +38,19 @@ def run(call: Call) -> dict[str, Any]:
         extra=params["parameters"] or {},
         external=params["is_external"],
     )
-    running = None
+    running, moves = None, False
     if not settings.external:
         live = call.cluster.get(Ref("apps/v1", "StatefulSet", params["namespace"], params["name"]))
         noted = ((live or {}).get("metadata", {}).get("annotations") or {}).get(MAJOR, "")
         running = int(noted) if noted.isdigit() else None
-    found = problems(settings, running)
+        moves = _claim(live) != params["claim"]
+    found = problems(settings, None if moves else running)
     if found:
         raise Refused(found)
     return {"changed": False, "running_major_version": running, "configuration": "" if settings.external else configuration(settings)}
+
+
+def _claim(live: Object | None) -> str:
+    """The claim on which a StatefulSet's data is, "" where there is none."""
+    volumes = live["spec"]["template"]["spec"].get("volumes") or [] if live else []
+    return next((volume["persistentVolumeClaim"]["claimName"] for volume in volumes if volume["name"] == "data"), "")

@@ -25,7 +25,7 @@ options:
     type: str
     default: postgresql
   major_version:
-    description: The wanted major version. Another one than that of the data is refused.
+    description: The wanted major version. Another one than that of the data on O(claim) is refused.
     type: int
     default: 15
   user:
@@ -53,6 +53,10 @@ options:
     description: Whether the server is somebody else's, so that only names are checked.
     type: bool
     default: false
+  claim:
+    description: Claim with the data. Another one than that of the server which runs counts as empty.
+    type: str
+    default: postgresql-data
 """
 
 EXAMPLES = r"""
