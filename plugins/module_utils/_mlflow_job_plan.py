@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ._mlflow_api import Json
+from ._mlflow_settings import plain_secrets
 from ._model import Object
 
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
@@ -45,6 +46,11 @@ def problems(name: str, job: Object, sweep: Sequence[Mapping[str, Any]]) -> list
     taken = {"MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"} & {entry.get("name") for entry in (containers[0].get("env") or [] if containers else [])}
     if taken:
         found.append(f"job: {', '.join(sorted(taken))} is set by this module; leave it out.")
+    plain = {str(entry.get("name")): entry.get("value") for container in containers for entry in container.get("env") or []}
+    found += [
+        f"job: {name} is a secret, which would be readable in the inventory and the Job. Put it into a Secret and refer to that (role: mlflow_job_secrets)."
+        for name in plain_secrets(plain)
+    ]
     if sweep and (job["spec"].get("completionMode") != "Indexed" or job["spec"].get("completions") != len(sweep)):
         found.append(f"job: a sweep of {len(sweep)} needs completionMode: Indexed and completions: {len(sweep)}.")
     return found
@@ -94,6 +100,12 @@ def tags(name: str, identity: str, attempt: int, namespace: str, image: str, use
         "mlflow.source.name": image,
         "mlflow.user": user,
     }
+
+
+def run_of(live: Object | None) -> str:
+    """The run that a Job was told, "" where there is no Job."""
+    env = (_containers(live)[0].get("env") or []) if live else []
+    return str(next((entry.get("value") for entry in env if entry.get("name") == "MLFLOW_RUN_ID"), ""))
 
 
 def image(job: Object) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -15,6 +15,8 @@ _PUBLISHED_PASSWORDS = ("password1234",)  # shipped in basic_auth.ini of old ver
 _PATTERNS_PER_NETWORK = 512  # MLflow compares each request with all of them
 _HOST = re.compile(r"^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:([0-9]{1,5}|\*))?$", re.IGNORECASE)
 _ORIGIN = re.compile(r"^https?://[^/\s,]+$", re.IGNORECASE)
+# Names of variables whose values nobody may read; not MAX_TOKENS, not AWS_ACCESS_KEY_ID.
+_SECRET = re.compile(r"(PASSWORD|PASSWD|PASSPHRASE|(^|_)(SECRET|TOKEN)|SECRET_ACCESS_KEY|API_KEY|PRIVATE_KEY)$", re.IGNORECASE)
 # Databases whose bare scheme makes SQLAlchemy guess a driver; the guess changed with SQLAlchemy 2.1 (psycopg2 -> psycopg).
 _DRIVERS = {"postgresql": "postgresql+psycopg2", "postgres": "postgresql+psycopg2", "mysql": "mysql+pymysql", "mssql": "mssql+pymssql"}
 
@@ -29,8 +31,10 @@ class Settings:
     replicas: int
     database_uri: str
     artifacts_destination: str
+    database_uri_is_secret: bool = False  # the whole of it comes from a Secret
     artifacts_access_mode: str = ""  # of the claim; "" where there is none
     artifacts_moved_from: str = ""
+    endpoint_url: str = ""
     cluster_domain: str = "cluster.local"
     static_prefix: str = ""
     hosts: Sequence[str] = ()
@@ -39,11 +43,13 @@ class Settings:
     job_execution: bool = False
     authentication: bool = False
     admin_password: str | None = field(default=None, repr=False)  # None: generated, or not readable for us
+    gc_is_scheduled: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)  # that the user adds
 
 
 @dataclass(frozen=True)
 class Running:
-    """What is there already."""
+    """What the data is of: noted before each migration, and kept as long as the data when the server goes."""
 
     version: str
     artifacts_destination: str
@@ -58,6 +64,7 @@ def problems(settings: Settings) -> list[str]:
         *_replica_problems(settings),
         *_host_problems(settings),
         *_authentication_problems(settings),
+        *_environment_problems(settings),
         *([] if _version(settings.version) else ["mlflow_version '" + settings.version + "' is not a release such as 3.17.2."]),
     ]
 
@@ -69,9 +76,9 @@ def upgrade_problems(settings: Settings, running: Running | None) -> list[str]:
     found = []
     if _version(settings.version) < _version(running.version):
         found.append(
-            f"MLflow {running.version} runs and {settings.version} is wanted: its schema would be too new for the older server, which then refuses "
-            f"to start. Set mlflow_version back to {running.version}, or restore the dump taken before the upgrade "
-            f"(playbooks/postgresql_restore.yml) and remove the Deployment {settings.namespace}/{settings.name} first."
+            f"The database was brought to MLflow {running.version} and {settings.version} is wanted: its schema is too new for the older server, which "
+            f"refuses to start then. Set mlflow_version back to {running.version}, or restore the dump taken before the upgrade "
+            f"(playbooks/postgresql_restore.yml) and then remove the ConfigMap {settings.namespace}/{settings.name}-state, which notes the version."
         )
     old, new = running.artifacts_destination.rstrip("/"), settings.artifacts_destination.rstrip("/")
     if old and old != new and settings.artifacts_moved_from.rstrip("/") != old and running.has_data is not False:
@@ -138,13 +145,22 @@ def network_patterns(network: str) -> list[str]:
     return [".".join((a, b, c, d)) + ":*" for a in parts[0] for b in parts[1] for c in parts[2] for d in parts[3]]
 
 
-def password_problem(password: str) -> str:
-    """Why this admin password cannot be used, "" if it can."""
-    if len(password) < ADMIN_PASSWORD_LENGTH:
-        return f"the admin password has fewer than {ADMIN_PASSWORD_LENGTH} characters, and MLflow would refuse to start."
-    if password in _PUBLISHED_PASSWORDS:
-        return "the admin password is one that MLflow published, and MLflow refuses it."
-    return ""
+def password_problems(password: str) -> list[str]:
+    """Why this admin password cannot be used."""
+    found = []
+    typed = password.rstrip("\r\n")
+    if typed != password:
+        found.append("the file ends with a line break, which would be part of the password: who types it gets 401. Write it by printf %s instead of echo.")
+    if len(typed) < ADMIN_PASSWORD_LENGTH:
+        found.append(f"the admin password has fewer than {ADMIN_PASSWORD_LENGTH} characters, and MLflow would refuse to start.")
+    if typed in _PUBLISHED_PASSWORDS:
+        found.append("the admin password is one that MLflow published, and MLflow refuses it.")
+    return found
+
+
+def plain_secrets(environment: Mapping[str, object]) -> list[str]:
+    """Variables with a value that belongs into a Secret, by their name or as a URI with a password."""
+    return [name for name, value in environment.items() if value and (_SECRET.search(name) or ("://" in str(value) and hides_password(str(value))))]
 
 
 def hides_password(uri: str) -> bool:
@@ -169,6 +185,15 @@ def _database_problems(settings: Settings) -> list[str]:
         found.append("An SQLite database must lie on the claim to outlive the pod: mlflow_database_uri: sqlite:////artifacts/mlflow.db")
     elif scheme == "sqlite" and not settings.artifacts_access_mode:
         found.append("An SQLite database needs a claim: set mlflow_artifacts_destination: file:///artifacts, or use PostgreSQL.")
+    elif scheme == "sqlite" and settings.gc_is_scheduled:
+        found.append(
+            "mlflow_gc_older_than needs PostgreSQL: an SQLite file is on the claim that the server holds. `mlflow gc` can be run in its pod."
+        )
+    elif scheme.startswith("postgresql+") and settings.database_uri.partition("://")[2].partition("?")[0]:
+        found.append(
+            "mlflow_database_uri names a host or a database, of which the dump before a migration and the database of the users would know nothing. Write "
+            f"{scheme}:// and give them by mlflow_database_host, mlflow_database_port, mlflow_database_user and mlflow_database_name."
+        )
     elif "+" not in scheme and scheme != "sqlite":
         found.append("mlflow_database_uri '" + scheme + ":...' is no database that MLflow knows; the default is postgresql+psycopg2://")
     return found
@@ -176,6 +201,8 @@ def _database_problems(settings: Settings) -> list[str]:
 
 def _artifact_problems(settings: Settings) -> list[str]:
     destination = settings.artifacts_destination
+    if hides_password(settings.endpoint_url):
+        return ["mlflow_s3_endpoint_url carries a password, which would be readable in the Deployment; give credentials by mlflow_artifacts_credentials."]
     if hides_password(destination):
         return ["mlflow_artifacts_destination carries a password; give credentials by mlflow_artifacts_credentials."]
     scheme, _separator, rest = destination.partition("://")
@@ -226,11 +253,22 @@ def _authentication_problems(settings: Settings) -> list[str]:
     if not settings.authentication:
         return []
     found = []
-    if settings.database_uri.startswith("sqlite"):
-        found.append("mlflow_authentication_is_enabled needs a database that all replicas share: use PostgreSQL.")
-    if settings.admin_password is not None and password_problem(settings.admin_password):
-        found.append("mlflow_admin: " + password_problem(settings.admin_password))
+    if settings.database_uri_is_secret or not settings.database_uri.startswith("postgresql"):
+        found.append(
+            "mlflow_authentication_is_enabled needs a PostgreSQL that is given by mlflow_database_uri: postgresql+psycopg2:// and the variables after it: "
+            "MLflow takes the place of its users from a plain file, which can hold no password."
+        )
+    if settings.admin_password is not None:
+        found += ["mlflow_admin: " + problem for problem in password_problems(settings.admin_password)]
     return found
+
+
+def _environment_problems(settings: Settings) -> list[str]:
+    return [
+        f"mlflow_environment: {name} is a secret, which would be readable in the inventory and the Deployment. Put it into a Secret and name that in "
+        "mlflow_artifacts_credentials or mlflow_database_secret_keys."
+        for name in plain_secrets(settings.environment)
+    ]
 
 
 def _version(text: str) -> tuple[int, ...]:

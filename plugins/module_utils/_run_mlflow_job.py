@@ -11,7 +11,7 @@ from . import _mlflow_connect as connection
 from . import _mlflow_job_plan as plan
 from . import _run_k8s_manifests as manifests
 from ._mlflow_api import Json, Mlflow, MlflowError, closing
-from ._mlflow_job_plan import FAILED, FINISHED, RUNNING, Run
+from ._mlflow_job_plan import FAILED, FINISHED, KILLED, RUNNING, Run
 from ._model import ClusterError, Object, Ref, Refused
 from ._module import Call
 
@@ -39,7 +39,9 @@ def run(call: Call) -> Json:
         raise Refused(found)
     identity = plan.key(params["job"], params["experiment"], params["generation"])
     with closing(connection.connect(call)) as server:
-        experiment = _experiment(server, params["experiment"])
+        experiment = _experiment(server, params["experiment"], call.check_mode)
+        if not experiment:
+            return {"changed": True, "actions": [f"launch training {params['name']}"], "job": "", "run": {}}
         last = plan.latest(_search(server, experiment, f"tags.`{plan.KEY_TAG}` = '{identity}'"))
         if last and last.status == RUNNING:
             last = _settled(call, server, last, identity)
@@ -54,6 +56,15 @@ def run(call: Call) -> Json:
         call.progress(f"run {launched.id} of experiment {params['experiment']}: Job {params['job']['metadata']['namespace']}/{name}")
     # The server may be replaced while the Job runs: no connection is held meanwhile.
     result = _apply(call, plan.with_run(params["job"], name, launched.id, experiment))
+    first = plan.run_of(_live(call, name))
+    if first and first != launched.id:
+        # Somebody launched the same content at the same time, and the API server took their Job: ours is no launch.
+        call.progress(f"run {first} of this content was launched at the same time and is followed; run {launched.id} is removed")
+        with closing(connection.connect(call)) as server:
+            server.post("runs/update", {"run_id": launched.id, "status": KILLED, "end_time": int(time.time() * 1000)})
+            server.post("runs/delete", {"run_id": launched.id})
+        launched = Run(first, RUNNING, launched.attempt)
+        result = _apply(call, plan.with_run(params["job"], name, launched.id, experiment))
     with closing(connection.connect(call)) as server:
         if params["wait"]:
             _settle(server, launched, _live(call, name))
@@ -61,10 +72,13 @@ def run(call: Call) -> Json:
         return {**result, "changed": True, "actions": [f"training {name}: run {launched.id} {shown['status']}"], "job": name, "run": shown}
 
 
-def _experiment(server: Mlflow, name: str) -> str:
+def _experiment(server: Mlflow, name: str, check_mode: bool) -> str:
+    """The number of the experiment, "" where it would only come with the task before."""
     try:
         found = server.get("experiments/get-by-name", experiment_name=name)["experiment"]
     except MlflowError as error:
+        if error.code == "RESOURCE_DOES_NOT_EXIST" and check_mode:
+            return ""
         if error.code == "RESOURCE_DOES_NOT_EXIST":
             raise Refused([f"There is no experiment '{name}'; make it with mlflow_experiment, so that its artifacts lie where you want them."]) from None
         raise

@@ -16,8 +16,7 @@ from ._mlflow_settings import Running, Settings, problems, upgrade_problems
 from ._model import ClusterError, Forbidden, Object, Ref, Refused
 from ._module import Call
 
-DESTINATION = "slipway.mlops/artifacts-destination"  # annotation of the Deployment
-VERSION = "app.kubernetes.io/version"
+VERSION = "app.kubernetes.io/version"  # label of the Deployment
 
 _TEXT: dict[str, Any] = {"type": "str", "default": ""}
 _LIST: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
@@ -80,6 +79,7 @@ ARGUMENTS: dict[str, Any] = {
     "keys_secret_name": {"type": "str", "default": "mlflow-keys", "no_log": False},
     "metrics_are_exposed": {"type": "bool", "default": True},
     "job_execution_is_enabled": {"type": "bool", "default": False},
+    "gc_is_scheduled": {"type": "bool", "default": False},
     "extra_environment": {"type": "dict", "default": {}},
 }
 
@@ -94,9 +94,11 @@ def run(call: Call) -> dict[str, Any]:
         version=params["version"],
         replicas=params["replicas"],
         database_uri=given["uri"],
+        database_uri_is_secret="MLFLOW_BACKEND_STORE_URI" in (given["secret_keys"] or {}),
         artifacts_destination=artifacts["destination"],
         artifacts_access_mode=artifacts["claim_access_mode"],
         artifacts_moved_from=artifacts["moved_from"],
+        endpoint_url=artifacts["endpoint_url"],
         cluster_domain=params["cluster_domain"],
         static_prefix=params["static_prefix"],
         hosts=params["hosts"],
@@ -105,9 +107,11 @@ def run(call: Call) -> dict[str, Any]:
         job_execution=params["job_execution_is_enabled"],
         authentication=bool(login.get("is_enabled")),
         admin_password=_admin_password(call, login),
+        gc_is_scheduled=params["gc_is_scheduled"],
+        environment=params["extra_environment"] or {},
     )
-    running = _running(call, settings, login)
-    found = problems(settings) + upgrade_problems(settings, running)
+    live = call.cluster.get(Ref("apps/v1", "Deployment", settings.namespace, settings.name))
+    found = problems(settings) + upgrade_problems(settings, _running(call, settings, login, live))
     if found:
         raise Refused(found)
     database = Database(given["host"], given["port"], given["user"], given["name"], given["secret_name"], given["secret_keys"] or {})
@@ -131,7 +135,7 @@ def run(call: Call) -> dict[str, Any]:
     )
     return {
         "changed": False,
-        "running_version": running.version if running else "",
+        "running_version": (live["metadata"].get("labels") or {}).get(VERSION, "") if live else "",
         "database_environment": environment.database(settings, database),
         "store_environment": environment.store(settings, store),
         "server_environment": environment.server(settings, database, store, server),
@@ -146,12 +150,13 @@ def _admin_password(call: Call, login: dict[str, Any]) -> str | None:
     if path:
         try:
             with open(os.path.expanduser(path), encoding="utf-8") as file:
-                password = file.read().rstrip("\n")
+                password = file.read()
         except (OSError, UnicodeDecodeError) as error:
             raise Refused([f"mlflow_admin_password_file: cannot read {path}: {error}"]) from None
     else:
         try:
-            password = read_secret(call.cluster, call.params["namespace"], login["secret_name"], "password") or ""
+            # What stands there is in use already, whatever its end.
+            password = (read_secret(call.cluster, call.params["namespace"], login["secret_name"], "password") or "").rstrip("\n")
         except Forbidden:  # MLflow itself still refuses a bad one
             return None
         if not password:
@@ -160,18 +165,18 @@ def _admin_password(call: Call, login: dict[str, Any]) -> str | None:
     return password
 
 
-def _running(call: Call, settings: Settings, login: dict[str, Any]) -> Running | None:
-    """The server that is deployed, None where there is none."""
-    live = call.cluster.get(Ref("apps/v1", "Deployment", settings.namespace, settings.name))
-    if live is None:
+def _running(call: Call, settings: Settings, login: dict[str, Any], live: Object | None) -> Running | None:
+    """What the data is of, as the role noted before it touched it; None where it never did. `live` is the server that is deployed."""
+    noted = call.cluster.get(Ref("v1", "ConfigMap", settings.namespace, settings.name + "-state"))
+    if noted is None:
         return None
-    metadata = live["metadata"]
-    destination = (metadata.get("annotations") or {}).get(DESTINATION, "")
+    data = noted.get("data") or {}
+    destination = data.get("artifacts_destination", "")
     moves = bool(destination) and destination.rstrip("/") != settings.artifacts_destination.rstrip("/")
     return Running(
-        version=(metadata.get("labels") or {}).get(VERSION, ""),
+        version=data.get("version", ""),
         artifacts_destination=destination,
-        has_data=_has_data(call, settings, live, login) if moves else None,
+        has_data=_has_data(call, settings, live, login) if moves and live else None,
     )
 
 

@@ -25,7 +25,7 @@ options:
     type: str
     default: mlflow
   version:
-    description: The wanted version. An older one than that which runs is refused.
+    description: The wanted version. An older one than that to which the database was brought is refused.
     type: str
     required: true
   replicas:
@@ -189,8 +189,12 @@ options:
     description: Whether the server runs jobs of its own.
     type: bool
     default: false
+  gc_is_scheduled:
+    description: Whether C(mlflow gc) shall run beside the server.
+    type: bool
+    default: false
   extra_environment:
-    description: Environment variables that win over the derived ones.
+    description: Environment variables that win over the derived ones. Secrets among them are refused.
     type: dict
     default: {}
 """

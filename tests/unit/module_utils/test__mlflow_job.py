@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils import _mlflow_connect, _run_mlflow_job
 from ansible_collections.slipway.mlops.plugins.module_utils._mlflow_api import MlflowError
-from ansible_collections.slipway.mlops.plugins.module_utils._mlflow_job_plan import job_name, key, latest, problems, verdict, with_run
-from ansible_collections.slipway.mlops.plugins.module_utils._model import Refused
+from ansible_collections.slipway.mlops.plugins.module_utils._mlflow_job_plan import job_name, key, latest, problems, run_of, verdict, with_run
+from ansible_collections.slipway.mlops.plugins.module_utils._model import Ref, Refused
 from ansible_collections.slipway.mlops.plugins.module_utils._module import Call
 from fakes import FakeClock, FakeCluster
 
@@ -56,6 +56,7 @@ def test_the_longest_name_still_fits_into_a_label() -> None:
         ("a", {"spec": {"template": {"spec": {"containers": []}}}}, [], "containers is empty"),
         ("a", {}, [{"x": 1}], "needs completionMode: Indexed and completions: 1"),
         ("a", {"spec": {"template": {"spec": {"containers": [{"env": [{"name": "MLFLOW_RUN_ID"}]}]}}}}, [], "MLFLOW_RUN_ID is set by this module"),
+        ("a", {"spec": {"template": {"spec": {"containers": [{"env": [{"name": "HF_TOKEN", "value": "x"}]}]}}}}, [], "HF_TOKEN is a secret"),
     ],
 )
 def test_what_is_refused(name: str, change: dict[str, Any], sweep: list[dict[str, Any]], said: str) -> None:
@@ -97,6 +98,9 @@ class Tracking:
             identity = f"r{len(self.runs) + 1}"
             self.runs[identity] = {"status": "RUNNING", "tags": body["tags"]}
             return {"run": {"info": {"run_id": identity}}}
+        if name == "runs/delete":
+            self.runs[body["run_id"]]["deleted"] = True
+            return {}
         if name == "runs/update":
             self.runs[body["run_id"]]["status"] = body["status"]
             return {}
@@ -111,11 +115,18 @@ class World:
         self.tracking, self.cluster = Tracking("e"), FakeCluster()
         self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ml"}}, "test")
         self.ends: Any = "Complete"  # condition that the next Job gets; None: it goes on
+        self.first = ""  # run of another launcher, whose Job comes before ours
         monkeypatch.setattr(_mlflow_connect, "connect", lambda call: self.tracking)
         monkeypatch.setattr(_run_mlflow_job.manifests, "run", self.applied)
 
     def applied(self, call: Call) -> dict[str, Any]:
         job = call.params["manifests"][-1]
+        if self.first:
+            self.cluster.apply(with_run(JOB, job["metadata"]["name"], self.first, "1"), "test")
+            self.first = ""
+        there = self.cluster.get(Ref("batch/v1", "Job", "ml", job["metadata"]["name"]))
+        if there and run_of(there) != run_of(job):
+            return {"changed": False, "failed": True, "msg": "spec.template: field is immutable"}
         stored, _new = self.cluster.apply(job, "test")
         if self.ends:
             for live in self.cluster.objects.values():
@@ -127,6 +138,10 @@ class World:
         given = {name: option.get("default") for name, option in _run_mlflow_job.ARGUMENTS.items()}
         given |= {"namespace": "ml", "name": "a", "experiment": "e", "job": JOB, **params}
         return _run_mlflow_job.run(Call(given, cluster=self.cluster, clock=FakeClock(), check_mode=bool(params.get("check"))))
+
+    def other(self) -> str:
+        """A run that another launcher makes."""
+        return str(self.tracking.post("runs/create", {"tags": []})["run"]["info"]["run_id"])
 
     def jobs(self) -> list[str]:
         return [ref.name for ref in self.cluster.objects if ref.kind == "Job"]
@@ -188,6 +203,17 @@ def test_a_run_whose_job_failed_while_nobody_looked_is_settled_first(world: Worl
     world.ends = "Complete"
     world.train()
     assert world.states() == ["FAILED", "FINISHED"]
+
+
+def test_of_two_launchers_at_once_the_later_follows_the_earlier(world: World) -> None:
+    world.first = world.other()
+    result = world.train()
+    assert not result.get("failed") and result["run"] == {**result["run"], "id": "r1", "status": "FINISHED"}
+    assert world.states() == ["FINISHED", "KILLED"] and world.tracking.runs["r2"]["deleted"] and len(world.jobs()) == 1
+
+
+def test_check_mode_foresees_a_launch_whose_experiment_would_only_come(world: World) -> None:
+    assert world.train(check=True, experiment="none")["actions"] == ["launch training a"] and world.jobs() == []
 
 
 def test_check_mode_writes_nothing(world: World) -> None:

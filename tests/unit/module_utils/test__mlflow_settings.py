@@ -14,7 +14,8 @@ from ansible_collections.slipway.mlops.plugins.module_utils._mlflow_settings imp
     allowed_hosts,
     allowed_origins,
     network_patterns,
-    password_problem,
+    password_problems,
+    plain_secrets,
     problems,
     upgrade_problems,
 )
@@ -45,6 +46,8 @@ def test_good_settings_have_no_problem() -> None:
         ({"database_uri": "postgresql+psycopg2://u:p@ss:w/o%rd#1@db/mlflow"}, "carries a password"),
         ({"database_uri": "postgresql+psycopg2://db/mlflow?password=geheim"}, "carries a password"),
         ({"database_uri": "postgresql://"}, "names no driver"),
+        ({"database_uri": "postgresql+psycopg2://db/"}, "names a host or a database"),
+        ({"database_uri": "postgresql+psycopg2:///runs"}, "names a host or a database"),
         ({"database_uri": "mysql://db/mlflow"}, "write mysql+pymysql://"),
         ({"database_uri": "mlflow.db"}, "no database that MLflow knows"),
         ({"database_uri": "sqlite:////artifacts/mlflow.db", "replicas": 1}, "needs a claim"),
@@ -69,7 +72,20 @@ def test_good_settings_have_no_problem() -> None:
         ({"artifacts_destination": "./mlartifacts"}, "neither file:///artifacts nor"),
         ({"artifacts_destination": "file:///data"}, "not on the claim"),
         ({"artifacts_destination": "file:///artifacts-else"}, "not on the claim"),
+        (
+            {
+                "database_uri": "sqlite:////artifacts/mlflow.db",
+                "replicas": 1,
+                "artifacts_destination": "file:///artifacts",
+                "artifacts_access_mode": "ReadWriteOnce",
+                "gc_is_scheduled": True,
+            },
+            "mlflow_gc_older_than needs PostgreSQL",
+        ),
         ({"artifacts_destination": "s3://key:secret@bucket/x"}, "carries a password"),
+        ({"endpoint_url": "https://key:geheim@s3.example.org"}, "mlflow_s3_endpoint_url carries a password"),
+        ({"environment": {"MLFLOW_TRACKING_TOKEN": "geheim"}}, "MLFLOW_TRACKING_TOKEN is a secret"),
+        ({"environment": {"HTTPS_PROXY": "http://me:geheim@proxy:3128"}}, "HTTPS_PROXY is a secret"),
         ({"replicas": 0}, "at least 1"),
         ({"hosts": ["*"]}, "switches the check"),
         ({"hosts": ["https://mlflow.example.org"]}, "no host name"),
@@ -83,6 +99,10 @@ def test_good_settings_have_no_problem() -> None:
         ({"version": "latest"}, "not a release"),
         ({"authentication": True, "admin_password": "elevenchars"}, "fewer than 12"),
         ({"authentication": True, "admin_password": "password1234"}, "published"),
+        ({"authentication": True, "admin_password": "geheim-und-lang\n"}, "ends with a line break"),
+        ({"authentication": True, "admin_password": "password1234\r\n"}, "published"),
+        ({"authentication": True, "database_uri": "mysql+pymysql://db/mlflow"}, "needs a PostgreSQL that is given"),
+        ({"authentication": True, "database_uri_is_secret": True}, "needs a PostgreSQL that is given"),
     ],
 )
 def test_each_problem_is_told(change: dict[str, object], said: str) -> None:
@@ -97,7 +117,17 @@ def test_all_problems_come_at_once() -> None:
 
 
 def test_a_password_of_twelve_characters_is_fine() -> None:
-    assert password_problem("a" * 11) and not password_problem("a" * 12)
+    assert password_problems("a" * 11) and not password_problems("a" * 12)
+
+
+def test_options_of_the_connection_may_follow_the_driver() -> None:
+    assert problems(replace(GOOD, database_uri="postgresql+psycopg2://?sslmode=require", authentication=True)) == []
+
+
+def test_a_secret_is_known_by_its_name_or_as_a_uri_with_a_password() -> None:
+    secret = {"PGPASSWORD": "x", "AWS_SECRET_ACCESS_KEY": "x", "my_api_key": "x", "TOKEN": "x", "PROXY": "http://u:p@proxy"}
+    harmless = {"AWS_ACCESS_KEY_ID": "x", "MAX_TOKENS": "5", "TOKENIZERS_PARALLELISM": "false", "PASSWORD": "", "URL": "http://u@proxy", "MAIL": "a:b@c"}
+    assert plain_secrets({**secret, **harmless}) == list(secret)
 
 
 @pytest.mark.parametrize("name", ["mlflow", "mlflow.ml", "mlflow.ml.svc", "mlflow.ml.svc.cluster.local", "localhost", "127.0.0.1", "mlflow.example.org"])
