@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow_lab import BUCKET, EXPERIMENTS, KEYS, LOG, NAMESPACE, READ, S3, SERVERS, Mlflow, check, kubectl, last, notebook, until
+from mlflow_lab import BUCKET, BUSY, EXPERIMENTS, KEYS, LOG, NAMESPACE, READ, S3, SERVERS, Mlflow, check, kubectl, last, notebook, until
 from the_lab import ROOT, changed
 
 pytestmark = [pytest.mark.lab, pytest.mark.long]
@@ -209,6 +209,37 @@ def test_a_dump_in_a_bucket_brings_the_database_back(mlflow: Mlflow, logged: dic
     mlflow.play(book="playbooks/postgresql_restore.yml", **restore, postgresql_restore_file=key.removeprefix("dumps/"))
     check(mlflow, logged)
     assert "RESOURCE_DOES_NOT_EXIST" in mlflow.python(f"{ERROR}client.get_run('{later['run']}')\nexcept Exception as e: print(e.error_code)")
+
+
+def test_a_dump_moves_the_database_to_a_new_claim(mlflow: Mlflow, logged: dict) -> None:
+    """The steps of docs/mlflow.md, "Major upgrades", as far as one version of PostgreSQL can walk them."""
+    moved = {"postgresql_claim": "postgresql-data-2"}
+    refused = mlflow.play("--tags", "postgresql", fails=True, postgresql_major_version=17)
+    assert "set postgresql_claim to a new name" in " ".join(refused.split())
+    kubectl("scale", "deployment/mlflow", "--replicas=0")
+    output = mlflow.play("--tags", "postgresql_dump", postgresql_dump_label="move")
+    job = re.search(r"postgresql-dump-\d+", output)
+    assert job
+    name = re.search(r"mlflow-\d+T\d+Z-move\.dump", kubectl("logs", f"job/{job[0]}"))
+    assert name
+    mlflow.play("--tags", "postgresql", **moved)
+    mlflow.play(book="playbooks/postgresql_restore.yml", **moved, postgresql_restore_file=name[0], postgresql_restore_database="mlflow")
+    mlflow.play(**moved)
+    check(mlflow, logged)
+    assert {"postgresql-data", "postgresql-data-2"} <= set(kubectl("get", "pvc", "-o", "jsonpath={.items[*].metadata.name}").split())
+    mlflow.values |= moved
+
+
+def test_what_was_deleted_is_removed_for_good_at_night(mlflow: Mlflow) -> None:
+    """The CronJob, begun by hand."""
+    gone = last(mlflow.python(LOG, "for-the-gc", "1000"))
+    mlflow.python("import mlflow, sys\nmlflow.MlflowClient().delete_run(sys.argv[1])", gone["run"])
+    mlflow.play("--tags", "mlflow", mlflow_gc_older_than="1s")
+    kubectl("create", "job", "gc-now", "--from=cronjob/mlflow-gc")
+    kubectl("wait", "job/gc-now", "--for=condition=Complete", f"--timeout={BUSY}s")
+    assert "RESOURCE_DOES_NOT_EXIST" in mlflow.python(f"{ERROR}client.get_run('{gone['run']}')\nexcept Exception as e: print(e.error_code)")
+    assert not [key for key in json.loads(mlflow.python(KEYS, S3, BUCKET, "list")) if gone["run"] in key]
+    mlflow.play("--tags", "mlflow")
 
 
 def test_an_s3_without_policies_is_told(mlflow: Mlflow) -> None:

@@ -51,15 +51,21 @@ def verify(mlflow: Mlflow, tmp_path: Path) -> Callable[[], str]:
     return run
 
 
+# The same server, as somebody who has only its address and a Secret sees it.
+OUTSIDE = {"postgresql_is_external": True, "postgresql_name": "outside", "postgresql_host": "postgresql", "postgresql_secret_name": "postgresql"}
+
+
 def test_the_report_names_the_database_that_is_gone(mlflow: Mlflow, verify: Callable[[], str]) -> None:
     until("green", lambda: not reasons(mlflow))
     assert verify() == ""
+    mlflow.play("--tags", "postgresql", **OUTSIDE)
     before = mlflow.restarts()
     kubectl("scale", "statefulset/postgresql", "--replicas=0")
     try:
         until("a report that names the database", lambda: "database: the server answers" in reasons(mlflow))
         red = verify()
         assert "postgresql a real client" in red and "mlflow Deployment mlflow" in red and "database: the server answers" in red
+        assert "A client in another pod" in mlflow.play("--tags", "postgresql", fails=True, **OUTSIDE), "proved anew, for nothing here shows a change"
     finally:
         kubectl("scale", "statefulset/postgresql", "--replicas=1")
     until("green again", lambda: not reasons(mlflow))

@@ -18,6 +18,8 @@ NAMESPACES = ("ais", "mlflow", "aim")
 OF_KUBERNETES = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
 # The record of a set stays as long as something of the set does.
 RECORDS = {"configmap/slipway-aistore-ais", "configmap/slipway-mlflow-schema", "configmap/slipway-postgresql", "configmap/slipway-aim"}
+# What MLflow's data is of stays as long as the data.
+RECORDS |= {"configmap/slipway-mlflow-state", "configmap/mlflow-state"}
 EXPERIMENT = "kept-by-uninstall"
 
 
