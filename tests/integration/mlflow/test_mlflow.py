@@ -267,7 +267,7 @@ def events(mlflow: Mlflow) -> str:
         ({"mlflow_database_uri": "sqlite:////tmp/mlflow.db"}, "SQLite is one file for one server"),
     ],
 )
-def test_refused_before_anything_is_sent(mlflow: Mlflow, values: dict, said: str) -> None:
+def test_refused_before_anything_is_sent(mlflow: Mlflow, logged: dict, values: dict, said: str) -> None:
     before = kubectl("get", "deployment", "mlflow", "-o", "jsonpath={.metadata.resourceVersion}")
     output = " ".join(mlflow.play("--tags", "mlflow", fails=True, **values).split())
     assert said in output and "geheim12" not in output
