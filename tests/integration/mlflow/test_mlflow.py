@@ -224,6 +224,7 @@ def test_a_dump_moves_the_database_to_a_new_claim(mlflow: Mlflow, logged: dict) 
     assert name
     mlflow.play("--tags", "postgresql", **moved)
     mlflow.play(book="playbooks/postgresql_restore.yml", **moved, postgresql_restore_file=name[0], postgresql_restore_database="mlflow")
+    kubectl("scale", "deployment/mlflow", "--replicas=3")
     mlflow.play(**moved)
     check(mlflow, logged)
     assert {"postgresql-data", "postgresql-data-2"} <= set(kubectl("get", "pvc", "-o", "jsonpath={.items[*].metadata.name}").split())
