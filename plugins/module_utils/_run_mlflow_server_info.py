@@ -161,7 +161,7 @@ def _admin_password(call: Call, login: dict[str, Any]) -> str | None:
             return None
         if not password:
             return None
-    call.secrets.add(password)
+    call.secrets |= {password, password.strip()}
     return password
 
 
