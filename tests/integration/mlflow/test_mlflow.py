@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow_lab import BUCKET, BUSY, EXPERIMENTS, KEYS, LOG, NAMESPACE, READ, S3, SERVERS, Mlflow, check, kubectl, last, notebook, until
+from mlflow_lab import BUCKET, EXPERIMENTS, KEYS, LOG, NAMESPACE, READ, S3, SERVERS, Mlflow, check, kubectl, last, notebook, until
 from the_lab import ROOT, changed
 
 pytestmark = [pytest.mark.lab, pytest.mark.long]
@@ -237,7 +237,8 @@ def test_what_was_deleted_is_removed_for_good_at_night(mlflow: Mlflow) -> None:
     mlflow.python("import mlflow, sys\nmlflow.MlflowClient().delete_run(sys.argv[1])", gone["run"])
     mlflow.play("--tags", "mlflow", mlflow_gc_older_than="1s")
     kubectl("create", "job", "gc-now", "--from=cronjob/mlflow-gc")
-    kubectl("wait", "job/gc-now", "--for=condition=Complete", f"--timeout={BUSY}s")
+    until("the end of the Job", lambda: json.loads(kubectl("get", "job", "gc-now", "-o", "json"))["status"].get("conditions"))
+    assert f"{gone['run']} has been permanently deleted" in kubectl("logs", "job/gc-now")
     assert "RESOURCE_DOES_NOT_EXIST" in mlflow.python(f"{ERROR}client.get_run('{gone['run']}')\nexcept Exception as e: print(e.error_code)")
     assert not [key for key in json.loads(mlflow.python(KEYS, S3, BUCKET, "list")) if gone["run"] in key]
     mlflow.play("--tags", "mlflow")

@@ -225,9 +225,9 @@ def test_users_have_a_database_of_their_own(rendered: dict[tuple[str, str], dict
 
 def test_the_nightly_removal_logs_in_and_asks_the_server_for_artifacts(rendered: dict[tuple[str, str], dict[str, Any]]) -> None:
     (container,) = pod(rendered["mlflow", "users"]["CronJob/mlflow-gc"])["containers"]
-    assert container["command"] == ["mlflow", "gc", "--older-than", "30d"]
+    assert container["command"][:2] == ["python3", "-c"] and container["command"][2].startswith("import os, mlflow.cli; mlflow.cli.gc([")
     env = {entry["name"]: entry.get("value") for entry in container["env"]}
-    assert env["MLFLOW_TRACKING_URI"] == "http://mlflow:5000" and {"MLFLOW_TRACKING_PASSWORD", "PGPASSWORD", "HOME"} <= set(env)
+    assert env["OLDER_THAN"] == "30d" and env["MLFLOW_TRACKING_URI"] == "http://mlflow:5000" and {"MLFLOW_TRACKING_PASSWORD", "PGPASSWORD", "HOME"} <= set(env)
     assert "CronJob/mlflow-gc" not in rendered["mlflow", "defaults"]
 
 
