@@ -20,7 +20,6 @@ STEPS: dict[str, dict[str, Any]] = {
     "turn_timeout": {"type": "int", "default": 3600},
     "max_nodes_out": {"type": "int", "default": 0},
     "step": {"type": "str", "choices": ["all", "plan", "apply", "confirm", "put_back"], "default": "all"},
-    "restart_owed": {"type": "bool", "default": False},
 }
 
 Daemon = TypeVar("Daemon")

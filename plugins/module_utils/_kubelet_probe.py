@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from . import _files, _processes
@@ -70,14 +71,15 @@ def probe(root: str = "/") -> Kubelet:
     if flavor == "microk8s":
         config, folder, paths = None, None, [MICROK8S_FLAGS]
     elif flavor in RANCHER:
-        drop_ins, own = RANCHER[flavor]
+        its_folder, own = RANCHER[flavor]
         # k3s gives its in-process kubelet this folder since 1.32; before, there is none.
-        folder = folder or (drop_ins if os.path.isdir(_under(root, drop_ins)) else None)
+        folder = folder or (its_folder if os.path.isdir(_under(root, its_folder)) else None)
         paths = [own] + _listed(root, own + ".d", ".yaml")
     if config:
         paths.append(config)
-    if folder:
-        paths += _listed(root, folder, ".conf")
+    drop_ins = _listed(root, folder, ".conf") if folder else []
+    paths += drop_ins
+    files = {path: _files.read(_under(root, path)) for path in paths}
     return Kubelet(
         flavor=flavor,
         pid=process.pid,
@@ -88,18 +90,18 @@ def probe(root: str = "/") -> Kubelet:
         config_dir=folder,
         flag=_microk8s_flag(root) if flavor == "microk8s" else process.flag(SYSCTL_FLAG),
         endpoint=process.flag("container-runtime-endpoint"),
-        healthz=_healthz(process, _files.read(_under(root, config)) if config else None),
-        files={path: _files.read(_under(root, path)) for path in paths},
+        healthz=_healthz(process, [files[path] for path in ([config] if config else []) + drop_ins]),
+        files=files,
         unread=tuple(path for path in paths if process.started and changed_at(_under(root, path)) > process.started + 2),
     )
 
 
-def _healthz(process: _processes.Process, config: bytes | None) -> str | None:
-    """Where this kubelet answers whether it is well; None where that is switched off."""
+def _healthz(process: _processes.Process, documents: Sequence[bytes | None]) -> str | None:
+    """Where this kubelet answers whether it is well, by its files (the last one that says it counts) and flags; None where that is switched off."""
     address, port = "127.0.0.1", "10248"
-    if config is not None:
+    for document in documents:
         with contextlib.suppress(Unreadable):  # the plan tells
-            text = decode(config)
+            text = decode(document or b"")
             address = kubelet_yaml.read_scalar(text, "healthzBindAddress") or address
             port = kubelet_yaml.read_scalar(text, "healthzPort") or port
     address = process.flag("healthz-bind-address") or address

@@ -34,7 +34,7 @@ def step(params: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[str, A
     if kubelet is None:
         return {**steps.owed(), "before": [], "after": [], "flavor": "", "source": ""}
     plan = _kubelet_plan.plan(kubelet, params["sysctls"], params["state"] == "present")
-    changed = bool(plan.edits) or pending or params["restart_owed"]
+    changed = bool(plan.edits) or pending
     result: dict[str, Any] = {
         "changed": changed,
         "flavor": kubelet.flavor,
@@ -64,7 +64,7 @@ def step(params: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[str, A
 def _actions(plan: _kubelet_plan.Plan) -> list[str]:
     """What is done, or would be, as sentences."""
     if not plan.edits:
-        return ["restart the kubelet, which runs with another list than its file has"]
+        return ["restart the kubelet with what an interrupted run has written"]
     added = [f"allow {name}" for name in plan.after if name not in plan.before]
     gone = [f"no longer allow {name}" for name in plan.before if name not in plan.after]
     return [f"{' and '.join(added + gone) or 'rewrite the list'} in {plan.source}", "restart the kubelet"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from . import _lease as lease
@@ -80,8 +80,10 @@ def pods(cluster: Cluster, node: str) -> list[Object]:
     return cluster.list("v1", "Pod", fields=f"spec.nodeName={node}").items
 
 
-def wait_back(cluster: Cluster, clock: Clock, node: str, expected: Mapping[str, str], restarted: float, seconds: float) -> str:
-    """Until the node is Ready and every expected pod is Ready again or gone, steadily. "" then, else what is missing when time is over.
+def wait_back(
+    cluster: Cluster, clock: Clock, node: str, expected: Mapping[str, str], restarted: float, seconds: float, prove: Callable[[], str] = str
+) -> str:
+    """Until the node is Ready and every expected pod is Ready again or gone, steadily; what `prove` says then, else what is missing when time is over.
 
     `restarted` is the time by the node's own clock; the kubelet's Lease, written by the same clock, must be younger: the condition Ready
     itself outlives a dead kubelet by 40 seconds.
@@ -90,6 +92,8 @@ def wait_back(cluster: Cluster, clock: Clock, node: str, expected: Mapping[str, 
     while True:
         try:
             why, final = _missing(cluster, node, expected, restarted)
+            if not why and since and clock.now() - since >= _STEADY:
+                return prove()
         except ClusterError as error:  # the node may carry the API server
             why, final = f"the API server does not answer: {error}", False
         now = clock.now()
@@ -99,8 +103,6 @@ def wait_back(cluster: Cluster, clock: Clock, node: str, expected: Mapping[str, 
             since = 0.0
         elif not since:
             since = now
-        elif now - since >= _STEADY:
-            return ""
         clock.sleep(_POLL)
 
 

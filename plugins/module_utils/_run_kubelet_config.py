@@ -6,19 +6,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from . import _node_turn as node_turn
 from . import _sysctl_pattern as sysctl_pattern
 from ._config_text import Unreadable
 from ._kubelet_plan import KEY, edited_document
-from ._model import Cluster, Object, Ref, Refused
+from ._model import Cluster, Object, Ref, Refused, Unreachable
 from ._module import Call
 from ._run_node_change import Step, change_node
 
 CONFIG_MAP = Ref("v1", "ConfigMap", "kube-system", "kubelet-config")
 _MANAGER = "slipway:kubelet-config"
+_PATIENCE = 20.0  # seconds for a restarted kubelet's own port, which opens about when the node is Ready
 
 
 def run(call: Call, host: Step, run_id: str) -> dict[str, Any]:
@@ -32,14 +32,16 @@ def run(call: Call, host: Step, run_id: str) -> dict[str, Any]:
     name = node["metadata"]["name"]
     config_map, document = _planned_config_map(cluster, wanted, present) if call.params["kubeadm_config_map"] else (None, None)
     live = reported(cluster, name)
-    owed = not result["changed"] and live is not None and not satisfied(live, wanted, present)
-    if owed:  # the file was changed by somebody who did not restart the kubelet
-        result = host("plan", restart_owed=True)
+    if not result["changed"] and live is not None and not satisfied(live, wanted, present):
+        # Whoever changed the file knows whether a kubelet can live with it; with no edit of ours there would be nothing to put back.
+        overridden = "it was changed without a restart of the kubelet, or a flag or another file overrides it"
+        told = f"{name}: {result['source']} is as wanted, but the kubelet runs with {KEY} {live}: {overridden}."
+        raise Refused([f"{told} Restart the kubelet, see that the node is Ready, and run this again."])
     if not present:
         _refuse_if_used(cluster, name, wanted)
     if result["changed"] and not call.check_mode:
         call.progress(f"{name}: the kubelet is going to be restarted with the sysctls {', '.join(result['after']) or 'none'}")
-        change_node(call, partial(host, restart_owed=owed), node_turn.Turn(run_id, name), result, lambda: _unproved(cluster, name, wanted, present))
+        change_node(call, host, node_turn.Turn(run_id, name), result, lambda: _unproved(cluster, name, wanted, present))
     if document is not None and config_map is not None:
         result["changed"] = True
         result["actions"] = [*result["actions"], f"change {KEY} in {CONFIG_MAP}, for new nodes and upgrades"]
@@ -53,9 +55,13 @@ def run(call: Call, host: Step, run_id: str) -> dict[str, Any]:
     return {**result, "node": name, "config_map": state}
 
 
-def reported(cluster: Cluster, node: str) -> list[str] | None:
-    """The list that the running kubelet itself reports; None where this account may not ask it, or it does not answer."""
-    answer = cluster.request("GET", f"/api/v1/nodes/{node}/proxy/configz", timeout=10)
+def reported(cluster: Cluster, node: str, patience: float = 0.0) -> list[str] | None:
+    """The list that the running kubelet itself reports; None where this account may not ask it, or it does not answer within `patience` seconds."""
+    try:
+        answer = cluster.request("GET", f"/api/v1/nodes/{node}/proxy/configz", timeout=10, patience=patience)
+    except Unreachable:  # the kubelet, behind a wall say, or the API server itself: that says so here
+        cluster.get(Ref("v1", "Node", "", node))
+        return None
     if answer.status != 200:
         return None
     return list(json.loads(answer.body).get("kubeletconfig", {}).get(KEY) or [])
@@ -69,7 +75,7 @@ def satisfied(entries: Sequence[str], wanted: Sequence[str], present: bool) -> b
 
 
 def _unproved(cluster: Cluster, node: str, wanted: Sequence[str], present: bool) -> str:
-    live = reported(cluster, node)
+    live = reported(cluster, node, patience=_PATIENCE)
     if live is None or satisfied(live, wanted, present):
         return ""
     return f"the kubelet runs, but reports {KEY} {live}: a flag or another file overrides the one that was changed"

@@ -34,7 +34,7 @@ def change_node(call: Call, host: Step, turn: node_turn.Turn, plan: Mapping[str,
             raise Refused([f"{name} is left as it is, because it is not Ready even before the change."])
         expected = node_turn.pods_ready(cluster, name)
         applied = host("apply")
-        why = node_turn.wait_back(cluster, clock, name, expected, applied["restarted_at"], seconds) or prove()
+        why = node_turn.wait_back(cluster, clock, name, expected, applied["restarted_at"], seconds, prove)
         if not why:
             host("confirm")
             call.progress(f"{name}: Ready again, and so are its {len(expected)} pods")

@@ -47,7 +47,7 @@ def step(params: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[str, A
     if present:
         _check(handler)
     plan = _runtime_plan.plan(runtime, handler, present)
-    changed = bool(plan.edits) or plan.owed or pending or params["restart_owed"]
+    changed = bool(plan.edits) or plan.owed or pending
     result: dict[str, Any] = {
         "changed": changed,
         "gpus": gpus,

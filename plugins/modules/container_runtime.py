@@ -86,10 +86,6 @@ options:
     type: str
     choices: [all, plan, apply, confirm, put_back]
     default: all
-  restart_owed:
-    description: Restart even where no file changes.
-    type: bool
-    default: false
 extends_documentation_fragment:
   - slipway.mlops.k8s
 """

@@ -68,10 +68,6 @@ options:
     description: How many other nodes may be not Ready when this one takes its turn.
     type: int
     default: 0
-  restart_owed:
-    description: Restart even where no file changes. Set by the action plugin when the running kubelet reports another list than its file holds.
-    type: bool
-    default: false
 extends_documentation_fragment:
   - slipway.mlops.k8s
 """

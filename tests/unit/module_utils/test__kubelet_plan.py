@@ -80,6 +80,23 @@ def test_kubeadm_edits_the_file_of_config(host: Host) -> None:
     assert (kubelet.node, kubelet.unit, kubelet.healthz, kubelet.flavor) == ("worker-1", "kubelet.service", "http://127.0.0.1:10250/healthz", "kubelet")
 
 
+@pytest.mark.parametrize(
+    ("drop_ins", "flags", "where"),
+    [
+        ({"10-a.conf": "healthzPort: 1234\n", "20-b.conf": "logging: {}\n"}, [], "http://127.0.0.2:1234/healthz"),
+        ({"10-a.conf": "healthzPort: 1234\n", "20-b.conf": "healthzPort: 0\n"}, [], None),
+        ({"10-a.conf": "healthzPort: 0\n"}, ["--healthz-port=99"], "http://127.0.0.2:99/healthz"),
+        ({"10-a.conf": "healthzPort: [\n"}, [], "http://127.0.0.2:10248/healthz"),
+    ],
+)
+def test_the_health_check_is_where_the_last_of_the_files_and_flags_puts_it(host: Host, drop_ins: dict[str, str], flags: list[str], where: str | None) -> None:
+    host.process([*KUBEADM, "--config-dir=/etc/kubernetes/kubelet.conf.d", *flags])
+    host.file(CONFIG, HEAD + "healthzBindAddress: 127.0.0.2\n")
+    for name, text in drop_ins.items():
+        host.file(f"/etc/kubernetes/kubelet.conf.d/{name}", HEAD + text)
+    assert host.probe().healthz == where
+
+
 def test_kubespray_edits_its_own_file_and_knows_the_name_it_gave(host: Host) -> None:
     host.process(["/usr/local/bin/kubelet", "--hostname-override=node-a", "--config", "/etc/kubernetes/kubelet-config.yaml"])
     host.file("/etc/kubernetes/kubelet-config.yaml", HEAD)
