@@ -23,8 +23,10 @@ DROP_IN = f"{DROP_INS}/99-slipway-gpu-runtime.conf"
 
 
 def plan(files: Mapping[str, bytes | None], handler: Handler, present: bool = True) -> tuple[Edit, ...]:
-    """The edit of our drop-in; Refused where another file defines the same handler or cannot be read."""
+    """The edit of our drop-in; Refused where another file defines the same handler or cannot be read, and where CRI-O cannot do what is wanted."""
     before = files.get(DROP_IN)
+    if present and handler.cdi is False:
+        raise Refused(["CRI-O injects devices by CDI whenever a container asks for one, and has no setting against that: leave `cdi` out."])
     if not present:
         return () if before is None else (Edit(DROP_IN, before, None),)
     default = ""
@@ -50,3 +52,8 @@ def plan(files: Mapping[str, bytes | None], handler: Handler, present: bool = Tr
         text += toml_edit.table(("crio", "runtime"), {"default_runtime": handler.name})
     text += toml_edit.table(("crio", "runtime", "runtimes", handler.name), table)
     return () if before == text.encode() else (Edit(DROP_IN, before, text.encode()),)
+
+
+def notes(handler: Handler) -> tuple[str, ...]:
+    """What was asked for and takes no edit."""
+    return ("CRI-O injects devices by CDI without being told: nothing was written for `cdi`.",) if handler.cdi else ()

@@ -9,7 +9,7 @@ dockerd takes `runtimes` and `default-runtime` over on SIGHUP, without a restart
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,9 +33,12 @@ def plan(path: str, content: bytes | None, argv: Sequence[str], handler: Handler
     """The edit of daemon.json; Refused, with the place, where it is no JSON object or a flag of dockerd says the same."""
     text = _decoded(path, content)
     now = _members(path, text, "")
+    for key in ("runtimes", "features"):
+        if key in now and not isinstance(now[key].value, dict):
+            raise Refused([f"{path}: {key} is no object. The file was left alone."])
     runtimes = now["runtimes"].value if "runtimes" in now else {}
-    if not isinstance(runtimes, dict):
-        raise Refused([f"{path}: runtimes is no object. The file was left alone."])
+    if not isinstance(runtimes.get(handler.name, {}), dict):
+        raise Refused([f"{path}: runtimes.{handler.name} is no object. The file was left alone."])
     entry = {"path": handler.path, "args": (runtimes.get(handler.name) or {}).get("args") or []}
     if present:
         text = _with(path, text, ("runtimes", handler.name), entry)
@@ -56,13 +59,23 @@ def plan(path: str, content: bytes | None, argv: Sequence[str], handler: Handler
     return () if after == (content or b"{}") else (Edit(path, content, after),)
 
 
+def owed(info: Mapping[str, Any], handler: Handler) -> bool:
+    """Whether dockerd, by its GET /info, does not run with what the file says: nobody has told it to read the file.
+
+    A runtime that left the file is nobody's debt: where it was the only one, dockerd keeps it until it is started again.
+    """
+    known = info.get("Runtimes") or {}
+    runs_other = (known.get(handler.name) or {}).get("path", handler.path) != handler.path
+    return handler.name not in known or runs_other or (handler.is_default and info.get("DefaultRuntime", handler.name) != handler.name)
+
+
 def needs_restart(edits: Sequence[Edit]) -> bool:
     """Whether SIGHUP is not enough: dockerd makes its CDI driver only when it starts (RegisterCDIDriver in moby's cmd/dockerd)."""
-    return any(_cdi(edit.before) != _cdi(edit.after) for edit in edits)
+    return any(_cdi(edit.path, edit.before) != _cdi(edit.path, edit.after) for edit in edits)
 
 
-def _cdi(content: bytes | None) -> Any:
-    return (json.loads(content if content and content.strip() else b"{}").get("features") or {}).get("cdi")
+def _cdi(path: str, content: bytes | None) -> Any:
+    return (json.loads(_decoded(path, content)).get("features") or {}).get("cdi")
 
 
 def _decoded(path: str, content: bytes | None) -> str:
@@ -70,7 +83,7 @@ def _decoded(path: str, content: bytes | None) -> str:
         text = (content or b"").decode("utf-8")
     except UnicodeDecodeError as error:
         raise Refused([f"{path}: byte {error.start}: not UTF-8. The file was left alone."]) from None
-    return text if text.strip() else "{}"  # dockerd refuses an empty file; we take it as what was meant
+    return text if text.strip(" \t\r\n") else "{}"  # dockerd refuses an empty file; we take it as what was meant
 
 
 def _value(path: str, text: str, key: str) -> Any:

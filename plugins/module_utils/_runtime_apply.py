@@ -4,19 +4,17 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from . import _containerd_plan, _cri
+from . import _containerd_plan, _cri, _docker_info, _files
 from . import _host_change as host_change
 from . import _toml as toml
 from ._config_text import Unreadable, decode
@@ -25,7 +23,8 @@ from ._host_input import Failed, Refused
 from ._runtime_plan import Plan
 from ._runtime_probe import Runtime
 
-_DOCKER_SOCKET = "/run/docker.sock"
+# Digests of files that a reload gave to the engine: after it they are newer than the engine, and yet known to it.
+_TAKEN = os.path.join(host_change.JOURNALS, "container_runtime.taken")
 # A restart of the unit leaves the containers' shims alone with these.
 _KILL_MODES = ("process", "none")
 
@@ -33,6 +32,9 @@ _KILL_MODES = ("process", "none")
 def apply(runtime: Runtime, plan: Plan, handler: Handler, present: bool, journal: host_change.Journal, seconds: float) -> None:
     """Try, write, restart or reload, and see the engine well; host_change's Failed, with the old files back, where it is not."""
     _try(runtime, plan, handler, present)
+    if plan.reload and not never_read(runtime):
+        taken = {edit.path: [host_change.digest(content) for content in (edit.before, edit.after)] for edit in plan.edits}
+        _files.write_atomic(_TAKEN, json.dumps({**_taken(), **taken}).encode(), mode=0o600)
     began = time.time()
     about = {
         "unit": runtime.unit,
@@ -53,6 +55,15 @@ def apply(runtime: Runtime, plan: Plan, handler: Handler, present: bool, journal
     )
 
 
+def never_read(runtime: Runtime) -> list[str]:
+    """Files that were changed after the engine started and that no reload of ours has given to it."""
+    return [path for path in runtime.unread if host_change.digest(runtime.files[path]) not in _taken().get(path, [])]
+
+
+def _taken() -> dict[str, list[str]]:
+    return dict(json.loads(_files.read(_TAKEN) or b"{}"))
+
+
 def put_back(journal: host_change.Journal, seconds: float) -> str:
     """Take an unconfirmed change back; a sentence on how that went."""
     about = journal.about()
@@ -69,30 +80,17 @@ def unwell(engine: str, path: str, handler: str) -> str:
     """Why the engine is not well, or lacks the handler (where one is named and the engine tells); "" where all is well."""
     try:
         if engine == "docker":
-            found = set(docker_info().get("Runtimes") or {})
+            found = set(_docker_info.info().get("Runtimes") or {})
         else:
             status = _cri.status(path)
             if status.problem:
                 return f"{status.name} {status.version} is not ready: {status.problem}"
             found = set(status.handlers)
-    except (_cri.NoAnswer, OSError, http.client.HTTPException, ValueError) as error:
+    except (_cri.NoAnswer, _docker_info.NoAnswer) as error:
         return f"{engine} gives no answer: {error}"
     if handler and found and handler not in found:
         return f"{engine} runs without the runtime {handler}; it knows {', '.join(sorted(found))}"
     return ""
-
-
-def docker_info() -> dict[str, Any]:
-    """GET /info of the Docker engine."""
-    connection = http.client.HTTPConnection("localhost", timeout=10)
-    connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.sock.settimeout(10)
-    try:
-        connection.sock.connect(_DOCKER_SOCKET)
-        connection.request("GET", "/info")
-        return dict(json.loads(connection.getresponse().read()))
-    finally:
-        connection.close()
 
 
 def disturbs(runtime: Runtime, plan: Plan) -> str:
@@ -103,8 +101,9 @@ def disturbs(runtime: Runtime, plan: Plan) -> str:
         mode = _property(runtime.unit, "KillMode")
         return "" if mode in _KILL_MODES else f"{runtime.unit} has KillMode={mode or 'unknown'}, so a restart would end all containers"
     if runtime.engine == "docker":
-        info = docker_info()
-        running = 0 if info.get("LiveRestoreEnabled") else int(info.get("ContainersRunning") or 0)
+        if runtime.docker is None:
+            return "dockerd gives no answer, so nobody knows which containers its restart would end"
+        running = 0 if runtime.docker.get("LiveRestoreEnabled") else int(runtime.docker.get("ContainersRunning") or 0)
         return f"dockerd takes features.cdi over only by a restart, which without live-restore would end its {running} containers" if running else ""
     return ""
 
@@ -162,16 +161,25 @@ def _try_docker(runtime: Runtime, plan: Plan) -> None:
         with tempfile.NamedTemporaryFile(prefix="slipway-", suffix=".json") as file:
             file.write(edit.after or b"{}")
             file.flush()
-            flags = [word for word in runtime.process.argv[1:] if not word.startswith("--config-file")]
-            _output([program, *flags, "--config-file", file.name, "--validate"])
+            _output([program, *_other_flags(runtime.process.argv[1:]), "--config-file", file.name, "--validate"])
+
+
+def _other_flags(words: Sequence[str]) -> list[str]:
+    """dockerd's flags without --config-file and its value, which may be a word of its own."""
+    return [word for at, word in enumerate(words) if word.split("=")[0] != "--config-file" and (at == 0 or words[at - 1] != "--config-file")]
 
 
 def _try_crio(runtime: Runtime, plan: Plan) -> None:
+    after = {**runtime.files, **{edit.path: edit.after for edit in plan.edits}}
     with tempfile.TemporaryDirectory(prefix="slipway-") as folder:
-        for path, content in {**runtime.files, **{edit.path: edit.after for edit in plan.edits}}.items():
+        # An absent crio.conf is as good as an empty one, but CRI-O refuses to be pointed at it.
+        root, drop_ins = os.path.join(folder, "crio.conf"), os.path.join(folder, "crio.conf.d")
+        _put(root, after.get(runtime.config) or b"")
+        os.mkdir(drop_ins)
+        for path, content in after.items():
             if content is not None and path != runtime.config:
-                _put(os.path.join(folder, os.path.basename(path)), content)
-        _output([_program(runtime), "--config", runtime.config, "--config-dir", folder, "config"])
+                _put(os.path.join(drop_ins, os.path.basename(path)), content)
+        _output([_program(runtime), "--config", root, "--config-dir", drop_ins, "config"])
 
 
 def _restart(unit: str, engine: str, reload: bool) -> None:

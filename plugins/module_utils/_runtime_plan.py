@@ -28,9 +28,10 @@ def plan(runtime: Runtime, handler: Handler, present: bool) -> Plan:
     if runtime.engine == "docker":
         content = runtime.files.get(runtime.config)
         edits = _docker_plan.plan(runtime.config, content, runtime.process.argv, handler, present)
-        return Plan(edits, reload=not _docker_plan.needs_restart(edits))
+        owed = present and runtime.docker is not None and _docker_plan.owed(runtime.docker, handler)
+        return Plan(edits, owed=owed, reload=not _docker_plan.needs_restart(edits))
     if runtime.engine == "crio":
-        return Plan(_crio_plan.plan(runtime.files, handler, present), owed=_owed(runtime, handler, present))
+        return Plan(_crio_plan.plan(runtime.files, handler, present), _owed(runtime, handler, present), notes=_crio_plan.notes(handler))
     if runtime.flavor in ("k3s", "rke2"):
         return _rancher(runtime, handler, present)
     if runtime.flavor == "k0s":

@@ -9,8 +9,9 @@ import glob
 import os
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
-from . import _cri, _crio_plan, _files, _kubelet_probe, _processes
+from . import _cri, _crio_plan, _docker_info, _files, _kubelet_probe, _processes
 from . import _kubelet_yaml as kubelet_yaml
 from . import _toml as toml
 from ._config_text import Unreadable, decode
@@ -39,6 +40,7 @@ class Runtime:
     node: str = ""
     machine_id: str = ""
     unread: tuple[str, ...] = ()  # files that were changed after the engine started
+    docker: dict[str, Any] | None = None  # what dockerd says of itself; None for another engine, and where it gives no answer
 
     @property
     def version(self) -> str:
@@ -79,6 +81,7 @@ def probe(engine: str = "auto", root: str = "/") -> Runtime:
         node=kubelet.node if kubelet else "",
         machine_id=kubelet.machine_id if kubelet else "",
         unread=tuple(path for path in files if process.started and _kubelet_probe.changed_at(_under(root, path)) > process.started + 2),
+        docker=_docker() if wanted == "docker" else None,
     )
 
 
@@ -166,6 +169,13 @@ def _status(socket: str) -> _cri.Status | None:
     try:
         return _cri.status(socket) if socket else None
     except _cri.NoAnswer:
+        return None
+
+
+def _docker() -> dict[str, Any] | None:
+    try:
+        return _docker_info.info()
+    except _docker_info.NoAnswer:
         return None
 
 

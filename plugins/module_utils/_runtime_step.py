@@ -67,10 +67,11 @@ def step(params: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[str, A
         result["diff"] = [_files.diff(edit.path, edit.before, edit.after) for edit in plan.edits]
     if not changed:
         return result
-    if runtime.unread and not (pending or plan.owed or plan.reload):
+    unread = _runtime_apply.never_read(runtime)
+    if unread and not (pending or plan.owed or plan.reload):
         raise Refused(
             [
-                f"{', '.join(runtime.unread)} was changed after {runtime.unit} had started, so it has never run with it as it is now. "
+                f"{', '.join(unread)} was changed after {runtime.unit} had started, so it has never run with it as it is now. "
                 "Restart it, see that pods start, and run this again."
             ]
         )

@@ -47,7 +47,9 @@ options:
     type: bool
     default: false
   cdi:
-    description: Whether the engine injects devices by the Container Device Interface; left as it is where not given.
+    description:
+      - Whether the engine injects devices by the Container Device Interface; left as it is where not given.
+      - CRI-O always does where a container asks for it; V(false) is refused there.
     type: bool
   detection:
     description: V(auto) skips a host that has no NVIDIA GPU on its PCI bus, with that reason; V(present) takes it as given.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import os
 import re
 from typing import Any
@@ -17,6 +18,7 @@ import tomllib
 import yaml
 from ansible_collections.slipway.mlops.plugins.module_utils import (
     _connect,
+    _docker_plan,
     _fstab,
     _inventory,
     _kubelet_yaml,
@@ -25,7 +27,9 @@ from ansible_collections.slipway.mlops.plugins.module_utils import (
     _toml,
     _yaml,
 )
+from ansible_collections.slipway.mlops.plugins.module_utils import _host_input as host_input
 from ansible_collections.slipway.mlops.plugins.module_utils._config_text import Unreadable
+from ansible_collections.slipway.mlops.plugins.module_utils._containerd_plan import Handler
 from ansible_collections.slipway.mlops.plugins.module_utils._model import Refused
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -198,6 +202,44 @@ def plain(value: Any) -> Any:
     if isinstance(value, (datetime.date, datetime.time)) or (isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d|\d\d:\d\d:", value)):
         return "a date"
     return repr(value)
+
+
+DAEMONS = [
+    '{\n  "log-level": "info",\n  "runtimes": {\n    "kata": {"path": "/usr/bin/kata", "args": []}\n  },\n  "features": {"buildkit": true}\n}\n',
+    '{"runtimes": {"nvidia": {"path": "/old", "args": ["--x"]}}, "default-runtime": "nvidia", "features": {"cdi": false}}',
+    '{\n\t"hosts": ["fd://"],\n\t"runtimes": {},\n\t"default-runtime": "runc"\n}',
+    '{"runtimes": {"nvidia": "x"}, "features": ["x"]}',
+]
+
+
+@given(st.one_of(mutated(DAEMONS).map(lambda text: text.encode("utf-8", "surrogateescape")), st.binary(max_size=60)), st.booleans(), st.booleans())
+@EXAMPLES
+def test_a_daemon_json_is_edited_truly_or_left_alone(content: bytes, is_default: bool, present: bool) -> None:
+    handler = Handler("nvidia", "/usr/bin/nvidia-container-runtime", is_default, True)
+    try:
+        edits = _docker_plan.plan("/etc/docker/daemon.json", content, [], handler, present)
+    except host_input.Refused as refused:
+        assert "The file was left alone" in str(refused)
+        return
+    _docker_plan.needs_restart(edits)
+    before = json.loads(content) if content.strip(b" \t\r\n") else {}
+    after = json.loads(edits[0].after or b"") if edits else before
+    wanted: dict[str, Any] = {**before, "runtimes": dict(before.get("runtimes") or {})}
+    was_default = before.get("default-runtime") == "nvidia"
+    if present:
+        args = (wanted["runtimes"].get("nvidia") or {}).get("args") or []
+        wanted["runtimes"]["nvidia"] = {"path": handler.path, "args": args}
+        wanted["features"] = {**(before.get("features") or {}), "cdi": True}
+    else:
+        wanted["runtimes"].pop("nvidia", None)
+    if present and is_default:
+        wanted["default-runtime"] = "nvidia"
+    elif was_default:
+        wanted["default-runtime"] = "runc"
+    if not wanted["runtimes"]:
+        wanted.pop("runtimes")
+        after.pop("runtimes", None)
+    assert repr(after) == repr(wanted) or after == wanted
 
 
 SYSCTLS = ["# why\nnet.core.somaxconn = 4096\n; old\n-net.ipv4.tcp_rmem=4096 87380  6291456\n\nnet/ipv4/ip_forward=1", "vm.swappiness=1 # not a comment\n"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils._containerd_plan import Handler
-from ansible_collections.slipway.mlops.plugins.module_utils._crio_plan import DROP_IN, DROP_INS, plan
+from ansible_collections.slipway.mlops.plugins.module_utils._crio_plan import DROP_IN, DROP_INS, notes, plan
 from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Refused
 from golden import GOLDEN
 
@@ -34,3 +34,11 @@ def test_a_handler_of_somebody_else_is_refused_with_the_file() -> None:
 def test_a_file_that_cannot_be_read_is_left_alone() -> None:
     with pytest.raises(Refused, match="line 1, column 2"):
         plan({f"{DROP_INS}/10-crio.conf": b"[\n"}, HANDLER)
+
+
+def test_cdi_needs_no_word_and_cannot_be_switched_off() -> None:
+    wanted = Handler("nvidia", "/x", cdi=True)
+    assert plan(PACKAGED, wanted)[0].after == plan(PACKAGED, Handler("nvidia", "/x"))[0].after
+    assert notes(wanted) and not notes(HANDLER)
+    with pytest.raises(Refused, match="has no setting against that"):
+        plan(PACKAGED, Handler("nvidia", "/x", cdi=False))

@@ -63,6 +63,8 @@ def test_default_runtime_and_cdi_are_members_of_their_own(text: str) -> None:
         ('{"a": 1, "a": 2}', "the key a is there twice"),
         ('{\n"a": tru}', "line 2, column 6"),
         ('{"runtimes": []}', "runtimes is no object"),
+        ('{"runtimes": {"nvidia": "x"}}', "runtimes.nvidia is no object"),
+        ('{"features": ["x"]}', "features is no object"),
     ],
 )
 def test_what_is_no_such_file_is_refused_with_its_place(text: str, says: str) -> None:
@@ -94,11 +96,30 @@ def test_only_cdi_needs_a_restart() -> None:
         ({"ContainersRunning": 3, "LiveRestoreEnabled": True}, True, ""),
         ({"ContainersRunning": 0}, True, ""),
         ({"ContainersRunning": 3}, None, ""),
+        (None, True, "nobody knows which containers"),
+        (None, None, ""),
     ],
 )
-def test_a_restart_that_would_end_containers_is_a_reason_to_refuse(monkeypatch: pytest.MonkeyPatch, info: Any, cdi: Any, refusal: str) -> None:
-    monkeypatch.setattr(_runtime_apply, "docker_info", lambda: info)
+def test_a_restart_that_would_end_containers_is_a_reason_to_refuse(info: Any, cdi: Any, refusal: str) -> None:
     dockerd = Process(1, ("/usr/bin/dockerd",), "docker.service", 0.0)
-    docker = Runtime("docker", "", "docker.service", dockerd, "", PATH, "", {PATH: b"{}"})
+    docker = Runtime("docker", "", "docker.service", dockerd, "", PATH, "", {PATH: b"{}"}, docker=info)
     found = _runtime_apply.disturbs(docker, _runtime_plan.plan(docker, Handler("nvidia", "/x", cdi=cdi), True))
     assert refusal in found if refusal else not found
+
+
+@pytest.mark.parametrize(
+    ("info", "owed"),
+    [
+        ({"Runtimes": {"runc": {"path": "runc"}}, "DefaultRuntime": "runc"}, True),
+        ({"Runtimes": {"runc": {"path": "runc"}, "nvidia": {"path": "/old"}}, "DefaultRuntime": "nvidia"}, True),
+        ({"Runtimes": {"nvidia": {"path": "/x"}}, "DefaultRuntime": "runc"}, True),
+        ({"Runtimes": {"nvidia": {"path": "/x"}}, "DefaultRuntime": "nvidia"}, False),
+        (None, False),
+    ],
+)
+def test_a_right_file_that_dockerd_has_not_read_is_a_reload_that_is_owed(info: Any, owed: bool) -> None:
+    handler = Handler("nvidia", "/x", True)
+    content = plan(PATH, b"{}", [], handler)[0].after
+    dockerd = Process(1, ("/usr/bin/dockerd",), "docker.service", 0.0)
+    found = _runtime_plan.plan(Runtime("docker", "", "docker.service", dockerd, "", PATH, "", {PATH: content}, docker=info), handler, True)
+    assert (found.edits, found.owed, found.reload) == ((), owed, True)
