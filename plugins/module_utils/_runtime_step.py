@@ -20,6 +20,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "engine": {"type": "str", "choices": ["auto", "containerd", "docker", "crio"], "default": "auto"},
     "handler": {"type": "str", "default": "nvidia"},
     "path": {"type": "path", "default": "/usr/bin/nvidia-container-runtime"},
+    "path_is_installed_first": {"type": "bool", "default": False},
     "default": {"type": "bool", "default": False},
     "cdi": {"type": "bool"},
     "detection": {"type": "str", "choices": ["auto", "present"], "default": "auto"},
@@ -45,7 +46,7 @@ def step(params: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[str, A
         return {**steps.owed(), **known, "gpus": gpus, "version": "", "handlers": [], "notes": []}
     handler = Handler(params["handler"], params["path"], params["default"], params["cdi"])
     if present:
-        _check(handler)
+        _check(handler, is_there=check_mode and params["path_is_installed_first"])
     plan = _runtime_plan.plan(runtime, handler, present)
     changed = bool(plan.edits) or plan.owed or pending
     result: dict[str, Any] = {
@@ -89,13 +90,13 @@ def _actions(plan: _runtime_plan.Plan, runtime: _runtime_probe.Runtime, handler:
     return [*edits, f"{'reload' if plan.reload else 'restart'} {runtime.unit}"]
 
 
-def _check(handler: Handler) -> None:
+def _check(handler: Handler, is_there: bool) -> None:
     problems = []
     if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", handler.name):
         problems.append(f'handler: "{handler.name}" is no name for a RuntimeClass handler: lower case letters, digits and -, at most 63.')
     if not handler.path.startswith("/") or not handler.path.isprintable():
         problems.append(f"path: {handler.path!r} is not an absolute path.")
-    elif not os.access(handler.path, os.X_OK):
+    elif not is_there and not os.access(handler.path, os.X_OK):
         problems.append(f"path: {handler.path} is missing or cannot be executed: install the NVIDIA Container Toolkit first.")
     if problems:
         raise Refused(problems)

@@ -40,6 +40,10 @@ options:
     description: The runtime program on the host. It must be there and executable.
     type: path
     default: /usr/bin/nvidia-container-runtime
+  path_is_installed_first:
+    description: Whether an earlier task of the play installs the program, so that check mode takes it as there.
+    type: bool
+    default: false
   default:
     description:
       - Whether pods without a RuntimeClass get the handler, too.

@@ -101,6 +101,13 @@ def test_a_right_file_that_nobody_told_dockerd_of_is_reloaded(docker: Docker) ->
     assert not docker.step()["changed"]
 
 
+def test_check_mode_takes_a_program_as_there_that_the_play_installs_first(docker: Docker) -> None:
+    assert docker.step(check_mode=True, path="/usr/bin/nowhere", path_is_installed_first=True)["changed"]
+    for check_mode, installed_first in ((True, False), (False, True)):
+        with pytest.raises(Refused, match="/usr/bin/nowhere is missing or cannot be executed"):
+            docker.step(check_mode=check_mode, path="/usr/bin/nowhere", path_is_installed_first=installed_first)
+
+
 @pytest.mark.parametrize("given", [("--config-file", "/etc/docker/daemon.json"), ("--config-file=/etc/docker/daemon.json",)])
 def test_dockerd_tries_the_new_file_with_its_other_flags(docker: Docker, given: tuple[str, ...]) -> None:
     docker.argv = ("/usr/bin/dockerd", "-H", "fd://", *given, "--debug")
