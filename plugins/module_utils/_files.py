@@ -11,6 +11,11 @@ import tempfile
 import time
 
 
+def under(root: str, path: str) -> str:
+    """A path of a host whose file system begins at `root`: "/" but in tests."""
+    return os.path.join(root, path.lstrip("/"))
+
+
 def read(path: str) -> bytes | None:
     """The content of `path`, or None where there is no such file. Other errors are the caller's."""
     try:

@@ -25,16 +25,16 @@ _LIBRARIES = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/l
 
 def info(path: str, engine: str = "auto", root: str = "/") -> dict[str, Any]:
     """The facts that the links of the chain are judged by."""
-    version = _VERSION.search(_files.read(_under(root, "/proc/driver/nvidia/version")) or b"")
+    version = _VERSION.search(_files.read(_files.under(root, "/proc/driver/nvidia/version")) or b"")
     facts: dict[str, Any] = {
         "gpus": _runtime_probe.gpus(root),
         "bound": _bound(root),
         "driver": version.group(1).decode() if version else "",
-        "driver_gpus": len(glob.glob(_under(root, "/proc/driver/nvidia/gpus/*"))),
+        "driver_gpus": len(glob.glob(_files.under(root, "/proc/driver/nvidia/gpus/*"))),
         "library": _library(root),
         "devices": sorted(name for name in _names(root, "/dev/nvidia*") if re.fullmatch(r"nvidia([0-9]+|ctl|-uvm)", name)),
         "toolkit": path,
-        "toolkit_is_executable": os.access(_under(root, path), os.X_OK),
+        "toolkit_is_executable": os.access(_files.under(root, path), os.X_OK),
         "engine": "",
         "engine_problem": "",
         "handlers": [],
@@ -58,7 +58,7 @@ def _bound(root: str) -> dict[str, str]:
     return {
         gpu: os.path.basename(os.readlink(link))
         for gpu in _runtime_probe.gpus(root)
-        for link in [_under(root, f"/sys/bus/pci/devices/{gpu}/driver")]
+        for link in [_files.under(root, f"/sys/bus/pci/devices/{gpu}/driver")]
         if os.path.islink(link)
     }
 
@@ -74,8 +74,4 @@ def _library(root: str) -> str:
 
 
 def _names(root: str, pattern: str) -> list[str]:
-    return sorted(os.path.basename(path) for path in glob.glob(_under(root, pattern)))
-
-
-def _under(root: str, path: str) -> str:
-    return os.path.join(root, path.lstrip("/"))
+    return sorted(os.path.basename(path) for path in glob.glob(_files.under(root, pattern)))

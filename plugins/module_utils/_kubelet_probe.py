@@ -73,13 +73,13 @@ def probe(root: str = "/") -> Kubelet:
     elif flavor in RANCHER:
         its_folder, own = RANCHER[flavor]
         # k3s gives its in-process kubelet this folder since 1.32; before, there is none.
-        folder = folder or (its_folder if os.path.isdir(_under(root, its_folder)) else None)
+        folder = folder or (its_folder if os.path.isdir(_files.under(root, its_folder)) else None)
         paths = [own] + _listed(root, own + ".d", ".yaml")
     if config:
         paths.append(config)
     drop_ins = _listed(root, folder, ".conf") if folder else []
     paths += drop_ins
-    files = {path: _files.read(_under(root, path)) for path in paths}
+    files = {path: _files.read(_files.under(root, path)) for path in paths}
     return Kubelet(
         flavor=flavor,
         pid=process.pid,
@@ -92,7 +92,7 @@ def probe(root: str = "/") -> Kubelet:
         endpoint=process.flag("container-runtime-endpoint"),
         healthz=_healthz(process, [files[path] for path in ([config] if config else []) + drop_ins]),
         files=files,
-        unread=tuple(path for path in paths if process.started and changed_at(_under(root, path)) > process.started + 2),
+        unread=tuple(path for path in paths if process.started and changed_at(_files.under(root, path)) > process.started + 2),
     )
 
 
@@ -143,15 +143,11 @@ def _microk8s_flag(root: str) -> str | None:
 
 def _listed(root: str, folder: str, ending: str) -> list[str]:
     """Files below a folder in the lexical order of whole paths, as the kubelet's WalkDir gives them."""
-    top, found = _under(root, folder), []
+    top, found = _files.under(root, folder), []
     for base, _folders, names in os.walk(top):
         found += [os.path.join(folder, os.path.relpath(os.path.join(base, name), top)) for name in names if name.endswith(ending)]
     return sorted(found, key=lambda path: path.split("/"))
 
 
-def _under(root: str, path: str) -> str:
-    return os.path.join(root, path.lstrip("/"))
-
-
 def _text(root: str, path: str) -> str:
-    return (_files.read(_under(root, path)) or b"").decode("utf-8", "replace").strip()
+    return (_files.read(_files.under(root, path)) or b"").decode("utf-8", "replace").strip()

@@ -80,7 +80,7 @@ def probe(engine: str = "auto", root: str = "/") -> Runtime:
         status=_status(socket),
         node=kubelet.node if kubelet else "",
         machine_id=kubelet.machine_id if kubelet else "",
-        unread=tuple(path for path in files if process.started and _kubelet_probe.changed_at(_under(root, path)) > process.started + 2),
+        unread=tuple(path for path in files if process.started and _kubelet_probe.changed_at(_files.under(root, path)) > process.started + 2),
         docker=_docker() if wanted == "docker" else None,
     )
 
@@ -145,20 +145,20 @@ def _places(engine: str, flavor: str, process: _processes.Process) -> tuple[str,
 def _read(engine: str, config: str, drop_ins: str, root: str) -> dict[str, bytes | None]:
     paths = [config]
     patterns = [drop_ins + "/*"] if drop_ins else []
-    content = _files.read(_under(root, config))
+    content = _files.read(_files.under(root, config))
     if engine == "containerd" and content:
         with contextlib.suppress(Unreadable):  # the plan tells
             imports = toml.parse(decode(content)).data.get("imports") or []
             patterns += [os.path.join(os.path.dirname(config), str(pattern)) for pattern in imports]
     for pattern in patterns:
-        paths += ["/" + os.path.relpath(path, root) for path in sorted(glob.glob(_under(root, pattern))) if os.path.isfile(path)]
-    return {path: _files.read(_under(root, path)) for path in paths}
+        paths += ["/" + os.path.relpath(path, root) for path in sorted(glob.glob(_files.under(root, pattern))) if os.path.isfile(path)]
+    return {path: _files.read(_files.under(root, path)) for path in paths}
 
 
 def _socket(process: _processes.Process, root: str) -> str:
     """The socket of a containerd: its flag, its file, or the default."""
     address = process.flag("a", "address")
-    content = _files.read(_under(root, process.flag("c", "config") or _DEFAULT_CONFIG))
+    content = _files.read(_files.under(root, process.flag("c", "config") or _DEFAULT_CONFIG))
     if not address and content:
         with contextlib.suppress(Unreadable):
             address = toml.parse(decode(content)).get(("grpc", "address"))
@@ -182,7 +182,3 @@ def _docker() -> dict[str, Any] | None:
 def _real(path: str, root: str) -> str:
     """/var/run is /run on every host of today, and both spellings are in use."""
     return path.replace("/var/run/", "/run/", 1) if path.startswith("/var/run/") and root == "/" else path
-
-
-def _under(root: str, path: str) -> str:
-    return os.path.join(root, path.lstrip("/"))
