@@ -80,9 +80,7 @@ def pods(cluster: Cluster, node: str) -> list[Object]:
     return cluster.list("v1", "Pod", fields=f"spec.nodeName={node}").items
 
 
-def wait_back(
-    cluster: Cluster, clock: Clock, node: str, expected: Mapping[str, str], restarted: float, seconds: float, prove: Callable[[], str] = str
-) -> str:
+def wait_back(cluster: Cluster, clock: Clock, node: str, expected: Mapping[str, str], restarted: float, seconds: float, prove: Callable[[], str] = str) -> str:
     """Until the node is Ready and every expected pod is Ready again or gone, steadily; what `prove` says then, else what is missing when time is over.
 
     `restarted` is the time by the node's own clock; the kubelet's Lease, written by the same clock, must be younger: the condition Ready
