@@ -63,8 +63,19 @@ class Outcome:
         return any(result.get("changed") for result in self.results.values())
 
 
-def play(folder: Path, hosts: str, role: str, variables: dict[str, Any], register: str, *options: str, entry: str = "main", serial: Any = None) -> Outcome:
+def play(folder: Path, hosts: str, role: str, variables: dict[str, Any], register: str, *options: str, entry: str = "main") -> Outcome:
     """One role on some of the lab's machines, as a user's playbook would run it."""
+    process = started(folder, hosts, role, variables, register, *options, entry=entry)
+    try:
+        output, _none = process.communicate(timeout=900)
+    except BaseException:
+        process.kill()
+        raise
+    return Outcome(process.returncode, output, {path.name: json.loads(path.read_text()) for path in (folder / "results").iterdir()})
+
+
+def started(folder: Path, hosts: str, role: str, variables: dict[str, Any], register: str, *options: str, entry: str = "main") -> subprocess.Popen[str]:
+    """The same, not waited for, in a process group of its own."""
     keep = folder / "results"
     keep.mkdir(exist_ok=True)
     for old in keep.iterdir():
@@ -82,14 +93,12 @@ def play(folder: Path, hosts: str, role: str, variables: dict[str, Any], registe
     ]
     head: dict[str, Any] = {"hosts": hosts, "gather_facts": False, "vars": variables, "tasks": tasks}
     head["module_defaults"] = {"group/slipway.mlops.k8s": {"kubeconfig": str(KUBECONFIG)}}
-    if serial:
-        head.update(serial=serial, max_fail_percentage=0)
     (folder / "play.yml").write_text(yaml.safe_dump([head]))
-    done = subprocess.run(
+    return subprocess.Popen(
         [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(ROOT / "inventories" / "lab"), str(folder / "play.yml"), *options],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=900, env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
     )  # fmt: skip
-    return Outcome(done.returncode, done.stdout + done.stderr, {path.name: json.loads(path.read_text()) for path in keep.iterdir()})
 
 
 def until(check: Callable[[], Any], seconds: float = 60) -> Any:
