@@ -70,6 +70,9 @@ def apply(plan: Plan, settings: Settings, lock: int) -> Outcome:
     journal = plan.begun
     _note(journal, plan.facts.journal)
     for step in plan.steps:
+        if step.must_be_empty:  # before journal and fstab call it ours
+            _try(outcome, step, _prove_empty, step)
+    for step in plan.steps:
         if step.unmount:
             _try(outcome, step, _unmount, step)
     made = _format_all(plan.steps, outcome, lock)
@@ -228,6 +231,13 @@ def _write_fstab(plan: Plan, outcome: Outcome) -> None:
         _run("systemctl", "daemon-reload")
 
 
+def _prove_empty(step: Step) -> None:
+    """Mount it where nobody else sees it: in a mount namespace that ends with its process, over the folder of our lock."""
+    script = 'mount -t xfs -o ro,nosuid,nodev,noexec "$0" "$1" && ls -A "$1"'
+    if _run("unshare", "--mount", "--propagation", "private", "sh", "-c", script, _device(step).path, os.path.dirname(LOCK)):
+        raise Failed(f"looked empty, but holds files once its log is replayed; left as it is. To keep it:\n      adopt: {step.uuid}")
+
+
 def _guard(step: Step, outcome: Outcome) -> None:
     """The directory under the mount: there, and immutable, so that nothing is ever written to the system's disk in its place."""
     os.makedirs(step.disk.path, mode=0o755, exist_ok=True)
@@ -242,11 +252,6 @@ def _mount(step: Step) -> None:
     mount = _block_probe.Host().mounted_on(path)
     if mount is None or mount.number != device.number:
         raise Failed(f"mount ended well, but {device.path} is not on {path}")
-    if step.must_be_empty:
-        root = _xfs_observe.root_of(path)
-        if root is None or not root.empty:
-            _run("umount", path)
-            raise Failed(f"looked empty, but holds files once its log is replayed; unmounted again. To keep it:\n      adopt: {step.uuid}")
 
 
 def _remount(step: Step) -> None:
@@ -314,7 +319,7 @@ def _users(path: str) -> list[str]:
     return found
 
 
-def _run(*command: str) -> None:
+def _run(*command: str) -> str:
     environment = {"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
     try:
         answer = subprocess.run(  # pylint: disable=ansible-bad-function
@@ -324,3 +329,4 @@ def _run(*command: str) -> None:
         raise Failed(f"cannot start {command[0]}: {error.strerror}") from None
     if answer.returncode:
         raise Failed("`{}` failed ({}): {}".format(" ".join(command), _ending(answer.returncode), (answer.stderr or answer.stdout).strip()))
+    return answer.stdout
