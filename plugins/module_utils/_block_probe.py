@@ -97,6 +97,7 @@ class Host:
     _links: dict[str, list[str]] | None = None
     _elsewhere: tuple[tuple[int, str, Mount], ...] | None = None
     _names: tuple[str, ...] | None = None
+    _loops_on: dict[str, list[str]] | None = None
 
     # -- mounts ------------------------------------------------------------------------------------------------------------
 
@@ -163,13 +164,13 @@ class Host:
             raise NotFound("is not a device name; give a path below /dev (best /dev/disk/by-id/...), a kernel name, UUID=, SERIAL= or WWN=")
         return self._only(self._by_serial(wanted) or self._by_wwn(wanted), wanted)
 
-    def uses(self, device: Device, ignore: Sequence[str] = ()) -> list[str]:
-        """Why `device` is in use, from the top of what stands on it: mounts (but on the paths in `ignore`), swap, holders, filesystems of many devices."""
+    def uses(self, device: Device) -> list[str]:
+        """Why `device` is in use, from the top of what stands on it: mounts, swap, holders, loop devices, filesystems of many devices."""
         found = []
         for name, way in self._above(device):
             via = f" (via {way})" if way else ""
             number = self.device(name).number
-            found += [f'backs mounted "{mount.path}"{via}' for mount in self.mounts_of(number) if mount.path not in ignore]
+            found += [f'backs mounted "{mount.path}"{via}' for mount in self.mounts_of(number)]
             if self._node(name) in self._swaps() or number in self._swaps():
                 found.append("is swap" + via)
             if name in self._btrfs():
@@ -182,14 +183,15 @@ class Host:
         return [mount for mount in self.mounts() if mount.number == number]
 
     def sharing(self, device: Device) -> list[Device]:
-        """Other disks that bear the same serial or WWN: paths of one disk, or copies of a virtual one."""
-        if not (device.serial or device.wwn) or device.parent:
+        """Other disks that bear the same serial and WWN, which a partition has of its disk: paths of one disk, or copies of a virtual one."""
+        if not (device.serial or device.wwn):
             return []
         others = []
         for name in self.names():
             with contextlib.suppress(NotFound):
                 other = self.device(name)
-                if other.name != device.name and not other.parent and not other.slaves and (other.serial, other.wwn) == (device.serial, device.wwn):
+                itself = other.name in (device.name, device.parent)
+                if not itself and not other.parent and not other.slaves and (other.serial, other.wwn) == (device.serial, device.wwn):
                     others.append(other)
         return others
 
@@ -365,7 +367,9 @@ class Host:
     def _above(self, device: Device) -> Iterator[tuple[str, str]]:
         """(name, way) of the device and all that stands on it; `way` is empty for the device, else "sda2" or "dm-0 < sda2"."""
         yield device.name, ""
-        queue = [(child, child) for child in (*device.partitions, *device.holders)]
+        # A loop device over a whole disk reaches its partitions, too.
+        over = self._loops().get(self.device(device.parent).number, []) if device.parent else []
+        queue = [(child, child) for child in (*self._children(device), *over)]
         seen = set()
         while queue:
             name, way = queue.pop(0)
@@ -375,7 +379,24 @@ class Host:
             with contextlib.suppress(NotFound):
                 child = self.device(name)
                 yield name, way
-                queue += [(other, other + " < " + way) for other in (*child.partitions, *child.holders)]
+                queue += [(other, other + " < " + way) for other in self._children(child)]
+
+    def _children(self, device: Device) -> tuple[str, ...]:
+        return (*device.partitions, *device.holders, *self._loops().get(device.number, []))
+
+    def _loops(self) -> dict[str, list[str]]:
+        """Number of a device -> loop devices that stand on it. The kernel shows them neither as holders nor by a claim."""
+        if self._loops_on is None:
+            self._loops_on = {}
+            for name in self.names():
+                backing = _text(f"{self.sys}/class/block/{name}/loop/backing_file").rstrip("\n")
+                if not backing.startswith("/dev/"):  # a file on a dead network mount would hang us
+                    continue
+                with contextlib.suppress(OSError):
+                    node = os.stat(self.dev + backing[len("/dev") :])
+                    if stat.S_ISBLK(node.st_mode):
+                        self._loops_on.setdefault(f"{os.major(node.st_rdev)}:{os.minor(node.st_rdev)}", []).append(name)
+        return self._loops_on
 
     def _role(self, name: str) -> str:
         folder = f"{self.sys}/class/block/{name}"
@@ -388,8 +409,8 @@ class Host:
             return "the encrypted volume " + title
         if os.path.isdir(folder + "/md"):
             return "the RAID array " + name
-        if name.startswith("bcache"):
-            return "the bcache device " + name
+        if name.startswith(("bcache", "loop")):
+            return "the {} device {}".format(name.rstrip("0123456789p"), name)
         return "{}{}".format(name, " (" + title + ")" if title else "")
 
     def _swaps(self) -> set[str]:

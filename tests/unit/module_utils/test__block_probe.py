@@ -127,6 +127,15 @@ def test_the_root_disk_below_lvm(machine: Machine) -> None:
     assert machine.uses("sda3")[0] == 'backs mounted "/" (via dm-0)'
 
 
+def test_a_partition_of_a_disk_with_two_paths(machine: Machine) -> None:
+    """Nobody runs multipathd: what is mounted from sdb1 is sda1, too."""
+    for name, number in (("sda", "8:0"), ("sdb", "8:16")):
+        machine.device(name, number, device__vpd_pg80=b"\0\x80\0\x04S5XX", device__wwid="naa.5")
+        machine.device(name + "1", number + "1", parent=name)
+    host = machine.host()
+    assert [other.name for other in host.sharing(host.device("sda1"))] == ["sdb"]
+
+
 def test_other_uses(machine: Machine) -> None:
     machine.device("sda", "8:0")
     machine.device("sda2", "8:2", parent="sda")
@@ -144,7 +153,6 @@ def test_other_uses(machine: Machine) -> None:
     assert machine.uses("sdc") == ["is part of a mounted btrfs"]
     assert machine.uses("sdd") == ['backs mounted "/data x"']
     assert machine.uses("sde") == []
-    assert Host.uses(machine.host(), machine.host().device("sdd"), ignore=["/data x"]) == []
 
 
 def test_mounts_of_other_namespaces(machine: Machine) -> None:
