@@ -72,6 +72,7 @@ _NOT_HERE = {
     "remount": "it is an action, not an option",
     "bind": "it is an action, not an option",
 }
+_AUTOMOUNT = "until somebody opens the path, autofs is mounted there and not the disk, so nobody could tell whether the disk is there; leave it out"
 _ITEM = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*(=[A-Za-z0-9_./:@%+-]+)?\Z")
 
 
@@ -90,6 +91,8 @@ def problems(options: Sequence[str], kernel: tuple[int, int]) -> list[str]:
         elif name in _REMOVED and kernel >= _REMOVED[name][0]:
             release, instead = _REMOVED[name]
             found.append("{}: removed in Linux {}.{}, this host runs {}.{}: {}".format(name, *release, *kernel, instead))
+        elif name == "x-systemd.automount" or option == "comment=systemd.automount":
+            found.append(f"{option}: {_AUTOMOUNT}")
         elif name in _NOT_HERE:
             found.append(f"{name}: {_NOT_HERE[name]}")
         elif not _known(option):

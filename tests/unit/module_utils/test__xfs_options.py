@@ -33,6 +33,7 @@ def test_the_guides_options_are_known_to_every_supported_kernel(kernel: tuple[in
         (["noatime\n/dev/sda / ext4"], (6, 1), "blanks, quotes"),
         (['context="x"'], (6, 1), "blanks, quotes"),
         (["x-systemd.mount-timeout=5#"], (6, 1), "blanks, quotes"),
+        (["x-systemd.automount"], (6, 1), "x-systemd.automount: until somebody opens the path"),
         (["logdev=/dev/sdb1"], (6, 1), "which this module does not manage"),
         (["remount"], (6, 1), "an action"),
         (["inode32", "inode64"], (6, 1), "inode32 contradicts inode64"),
