@@ -216,18 +216,21 @@ def _verify_made(step: Step) -> None:
 
 def _write_fstab(plan: Plan, outcome: Outcome) -> None:
     path, before, after = _xfs_observe.FSTAB, plan.facts.fstab, plan.fstab_without(outcome.broken)
-    if after == before:
+    mounts = any(step.mount and step.disk.index not in outcome.broken for step in plan.steps)
+    if after == before and not mounts:
         return
     try:
         if (_files.read(path) or b"") != before:
             raise Failed(f"{path} was changed by somebody else meanwhile; run again")
-        _files.write_atomic(path, after)
+        if after != before:
+            _files.write_atomic(path, after)
     except OSError as error:
         made = [step.device.name for step in plan.steps if step.mkfs and step.device]
         kept = "; {} made and in the journal, the next run goes on from there".format(", ".join(made)) if made else ""
         raise Failed(f"cannot write {path}: {error.strerror}; it is as it was, nothing was mounted{kept}") from None
     if os.path.isdir("/run/systemd/system"):
         # Otherwise systemd acts on the units of the former fstab: it has unmounted new disks at once (systemd issues 1741, 3568).
+        # Also before a mount without a change of fstab, for a killed run may have changed it and not have come here.
         _run("systemctl", "daemon-reload")
 
 

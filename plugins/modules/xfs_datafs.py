@@ -239,9 +239,10 @@ def main() -> None:
     try:
         seen, facts, plan = _planned(disks, settings)
         result.update(_report(plan, seen, module))
-        if plan.problems:
+        # What looks busy may be the mkfs of another run: only a look while nobody else changes anything refuses for good.
+        if plan.problems and (module.check_mode or not os.path.exists(_xfs_apply.LOCK)):
             fail(_refusal(plan.problems))
-        if plan.changed and not module.check_mode:
+        if (plan.changed or plan.problems) and not module.check_mode:
             with _xfs_apply.locked() as lock:
                 # Again, now that nobody else changes anything.
                 seen, facts, plan = _planned(disks, settings)

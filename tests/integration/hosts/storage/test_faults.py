@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -184,6 +185,37 @@ def test_two_runs_at_once_do_the_work_once(host: Sandbox) -> None:
         results = list(pool.map(lambda _number: host.datafs(*disks, prefix=slow), range(2)))
     assert sorted(result["changed"] for result in results) == [False, True], results
     assert count.read_text() == "x\nx\n"
+
+
+def test_a_run_that_begins_while_mkfs_of_another_holds_the_disk_waits(host: Sandbox) -> None:
+    disk = {"device": host.disk("a"), "path": "/srv/disk0"}
+    begun = host.folder / "begun"
+    hold = f"import os, time; os.open('{disk['device']}', os.O_RDWR | os.O_EXCL); open('{begun}', 'w'); time.sleep(4)"
+    slow = program(host, "mkfs.xfs", f'[ "$1" = -V ] && exec $real -V; {sys.executable} -c "{hold}"; exec $real "$@"')
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(lambda: host.datafs(disk, prefix=slow))
+        while not begun.exists():
+            assert not first.done(), first.result()
+            time.sleep(0.02)
+        second = host.datafs(disk)
+        assert first.result()["changed"]
+    assert not second.get("failed") and not second["changed"] and second["disks"][0]["mounted"], second
+
+
+def test_systemd_reads_fstab_again_before_every_mount(host: Sandbox) -> None:
+    """A run was killed between fstab and daemon-reload: the next finds fstab as it shall be, and systemd still has the units of before."""
+    disk = {"device": host.disk("a"), "path": "/srv/disk0"}
+    host.run("mount", "-t", "tmpfs", "tmpfs", "/run")
+    host.run("mkdir", "-p", "/run/systemd/system")
+    calls = host.folder / "calls"
+    assert host.datafs(disk, prefix=program(host, "systemctl", "kill -9 $PPID")) == {}
+    assert "/srv/disk0" in host.read("/etc/fstab") and not host.mounts()
+    told = program(host, "systemctl", f'echo "$*" >> {calls}')
+    assert host.datafs(disk, prefix=told)["disks"][0]["mounted"]
+    assert calls.read_text() == "daemon-reload\n"
+    assert not host.datafs(disk, prefix=told)["changed"] and calls.read_text() == "daemon-reload\n"
 
 
 def test_an_interrupted_mkfs_of_somebody_else_is_not_ours(host: Sandbox) -> None:
