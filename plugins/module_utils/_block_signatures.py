@@ -20,7 +20,7 @@ from ansible_collections.slipway.mlops.plugins.module_utils import _xfs_superblo
 # Bytes at an offset of the device, as many as asked for. OSError where the device cannot give them.
 Reader = Callable[[int, int], bytes]
 
-KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
 EDGE_BYTES = 4 * MIB  # read whole at both ends: covers every primary structure and LUKS2's last header
 SAMPLES = 256  # evenly spaced between the ends; a quarter of the way is where the groups of a default XFS begin
 SAMPLE_BYTES = 64 * KIB
@@ -128,7 +128,9 @@ _TABLE: tuple[tuple[str, int, bytes], ...] = (
     ("md RAID 1.1", 0, b"\xfc\x4e\x2b\xa9"),
     ("md RAID 1.2", 4 * KIB, b"\xfc\x4e\x2b\xa9"),
     ("md RAID DDF", -512, b"\xde\x11\xde\x11"),
+    ("md RAID DDF", -4096, b"\xde\x11\xde\x11"),  # sectors of 4 KiB
     ("md RAID IMSM", -1024, b"Intel Raid ISM Cfg Sig. "),
+    ("md RAID IMSM", -8192, b"Intel Raid ISM Cfg Sig. "),
     ("Apple partition map", 512, b"PM\0\0"),
     ("BSD disklabel", 512, b"\x57\x45\x56\x82"),
     ("Sun disklabel", 508, b"\xda\xbe"),
@@ -139,8 +141,8 @@ _TABLE: tuple[tuple[str, int, bytes], ...] = (
 ENDED_BY = {
     "LVM2": "pvremove (after vgreduce)",
     "md RAID": "mdadm --zero-superblock",
+    "bcachefs": "bcachefs device remove",  # before bcache, with which it begins
     "bcache": "wipefs, after the bcache set is detached",
-    "bcachefs": "bcachefs device remove",
     "ZFS": "zpool labelclear (after zpool detach, remove or destroy)",
     "VMFS": "the hypervisor that owns the datastore",
     "DRBD": "drbdadm wipe-md",
@@ -170,8 +172,8 @@ def inspect(read: Reader, size: int, sector: int = 512, marks: Sequence[bytes] =
             if not any_nonzero(data):
                 continue
             nonzero_at = offset if nonzero_at is None else min(offset, nonzero_at)
-            if foreign_at is None and not any(mark in data for mark in marks):
-                foreign_at = offset
+            if foreign_at is None:
+                foreign_at = _foreign(data, offset, marks)
             if offset <= CLEARING_OFFSET < offset + length:
                 block = data[CLEARING_OFFSET - offset :][: len(CLEARING) + 16]
                 clearing = block[len(CLEARING) :] if block.startswith(CLEARING) else b""
@@ -182,6 +184,15 @@ def inspect(read: Reader, size: int, sector: int = 512, marks: Sequence[bytes] =
     except OSError as error:
         return _unreadable(f"cannot be read: {error}")
     return Content(tuple(signatures), nonzero_at, foreign_at, clearing, digest.hexdigest(), xfs)
+
+
+def _foreign(data: bytes, offset: int, marks: Sequence[bytes]) -> int | None:
+    """Where the first piece begins that is neither zeros nor bears a mark: what we made bears one in every piece of this size."""
+    for start in range(0, len(data), SAMPLE_BYTES):
+        piece = data[start : start + SAMPLE_BYTES]
+        if any_nonzero(piece) and not any(mark in piece for mark in marks):
+            return offset + start
+    return None
 
 
 def any_nonzero(data: bytes) -> bool:
@@ -208,6 +219,19 @@ def _regions(size: int) -> Iterator[tuple[int, int]]:
         offset = (size * number // SAMPLES - SAMPLE_BYTES // 2) & -4096
         if offset >= EDGE_BYTES and offset + SAMPLE_BYTES <= size - EDGE_BYTES:
             yield offset, SAMPLE_BYTES
+    for offset in _backups(size):
+        yield offset, 4 * KIB
+
+
+def _backups(size: int) -> Iterator[int]:
+    """Where copies of superblocks begin that outlive a wiped front of a large device, whatever the samples hit."""
+    # ext2/3/4: block group 1 and those whose numbers are powers of 3, 5 and 7; a group has 32768 blocks of 4 KiB.
+    group = 128 * MIB
+    numbers = {base**power for base in (3, 5, 7) for power in range(13)}
+    yield from (number * group for number in sorted(numbers) if number * group < size - EDGE_BYTES)
+    # XFS of 4 TiB and more: groups of one block less than 1 TiB.
+    group = 1 * TIB - 4 * KIB
+    yield from range(group, size - EDGE_BYTES, group)
 
 
 def _unreadable(why: str) -> Content:

@@ -87,16 +87,16 @@ def _outside(host: _block_probe.Host, disk: Disk) -> Seen:
     except _block_probe.NotFound as error:
         trouble = str(error)
     on_path = host.mounted_on(disk.path)
-    mounted = bool(device and on_path and on_path.number == device.number)
-    return Seen(
+    sight = Seen(
         device=device,
         trouble=trouble,
         on_path=on_path,
-        uses=tuple(host.uses(device)) if device and not mounted else (),
         point=mount_point(disk.path, under_mount=on_path is not None),
-        root=root_of(disk.path) if mounted else None,
         geometry=geometry(disk.path) if on_path and on_path.filesystem == "xfs" else None,
     )
+    if sight.settled:
+        return replace(sight, root=root_of(disk.path))
+    return replace(sight, uses=tuple(host.uses(device)) if device else ())
 
 
 def mount_point(path: str, under_mount: bool) -> Point:
@@ -190,16 +190,21 @@ def _inside(host: _block_probe.Host, disk: Disk, sight: Seen, journal: _xfs_jour
     content = host.content(device, marks=[uuid.UUID(begun.uuid).bytes] if begun else [])
     found = content.xfs
     sight = replace(sight, content=content)
-    whole = _whole(sight)
+    whole, empty = _whole(sight), False
+    if whole and found is not None and found.size <= device.size:
+        try:
+            empty = host.root_is_empty(device, found)
+        except OSError as error:
+            sight = replace(sight, content=replace(content, error=f"its root directory cannot be read: {error.strerror}"))
     return replace(
         sight,
         claim=_block_probe.claim_problem(device),
         writers=host.writers(device),
-        empty=whole and found is not None and found.size <= device.size and host.root_is_empty(device, found),
+        empty=empty,
         elsewhere=mounted_elsewhere(host, device.number),
         twins=tuple(name for name in holders.get(found.uuid, ()) if name != device.name) if found and whole else (),
         sharing=tuple(other.name for other in host.sharing(device)),
-        parts=tuple(f"{name}: {host.content(host.device(name)).describe()}" for name in device.partitions),
+        parts=tuple((name, host.content(host.device(name))) for name in device.partitions),
     )
 
 

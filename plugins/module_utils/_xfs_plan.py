@@ -215,7 +215,7 @@ class Seen:
     root: Root | None = None
     geometry: Geometry | None = None
     content: Content | None = None
-    parts: tuple[str, ...] = ()
+    parts: tuple[tuple[str, Content], ...] = ()
     empty: bool = False
     claim: str = ""
     writers: tuple[str, ...] = ()
@@ -225,8 +225,8 @@ class Seen:
 
     @property
     def settled(self) -> bool:
-        """Mounted where it is declared."""
-        return bool(self.device and self.on_path and self.on_path.number == self.device.number)
+        """Mounted where it is declared, and the whole of it: a bind mount of a folder tells nothing of the filesystem."""
+        return bool(self.device and self.on_path and self.on_path.number == self.device.number and self.on_path.root == "/")
 
 
 @dataclass(frozen=True)
@@ -381,8 +381,13 @@ def _gone(disk: Disk, sight: Seen, facts: Facts, settings: Settings) -> tuple[St
     step = Step(disk, sight.device, was=_was(sight), uuid=sight.geometry.uuid if sight.geometry else "")
     ours_by_line = any(_ours(line, disk, facts) for line in _fstab.lines(facts.fstab) if line.entry.path == disk.path)
     problems = []
-    if sight.on_path and not sight.settled and not (sight.device is None and ours_by_line):
-        problems.append(_wrong_mount(disk, sight.on_path))
+    # A disk that is gone is known by fstab and journal; the filesystem on the path must not be known as another. One that died tells nothing.
+    of_gone_disk = sight.device is None and ours_by_line and sight.on_path is not None and sight.on_path.filesystem == "xfs"
+    if of_gone_disk and sight.geometry:
+        made = facts.journal.find(sight.geometry.uuid)
+        of_gone_disk = made is not None and made.path == disk.path
+    if sight.on_path and not sight.settled and not of_gone_disk:
+        problems.append(_wrong_mount(disk, sight.device, sight.on_path))
     remove_point = disk.state == ABSENT and sight.point.directory and not (sight.point.entries and not sight.on_path)
     return replace(step, unmount=sight.on_path is not None, remove_point=remove_point), problems
 
@@ -394,7 +399,7 @@ def _mounted(disk: Disk, sight: Seen, facts: Facts, settings: Settings) -> tuple
     step = Step(disk, device, was=_was(sight), guard=sight.point.immutable is False or not sight.point.exists)
     problems = _size_problems(disk, device) + _point_problems(disk, sight)
     if sight.on_path and not sight.settled:
-        return step, [*problems, _wrong_mount(disk, sight.on_path)]
+        return step, [*problems, _wrong_mount(disk, device, sight.on_path)]
     if sight.on_path:
         step, found = _keep_mounted(step, sight, sight.on_path, facts, settings)
     else:
@@ -489,16 +494,14 @@ def _make(step: Step, sight: Seen, device: Device, content: Content, facts: Fact
     elif unfinished:
         uuid, clear, erased, held = unfinished.uuid, _to_clear(device, content), unfinished.erased, unfinished.held
     else:
-        tools = sorted({_block_signatures.membership(s) for s in content.signatures} - {""})
-        if tools:
-            end = ", ".join(tools)
-            member = "a member of something larger, whose other parts may live on; never erased from here, end the membership with " + end
-            return step, [*problems, f"holds {content.describe()}: {member}"]
+        forbidden = _never_erased(sight, content)
+        if forbidden:
+            return step, [*problems, f"holds {content.describe()}{_parts(sight)}: {forbidden}"]
         if not _erase_fits(disk, device, content):
             return step, [*problems, f"holds {content.describe()}{_parts(sight)}{_way_out(sight, content)}"]
         uuid, clear, erased = new_uuid(facts.machine, device, content.fingerprint, facts.journal), _to_clear(device, content), content.fingerprint
         held = tuple(map(str, content.signatures))
-    argv = mkfs_command(device, uuid, settings, facts.mkfs or (0, 0), discard=not erased)
+    argv = mkfs_command(device, uuid, settings, facts.mkfs or (0, 0))
     made = replace(step, uuid=uuid, clear=clear, erased=erased, held=held, digest=content.digest, mkfs=argv, mount=True, root=_root_wanted(settings))
     return made, problems
 
@@ -515,8 +518,8 @@ def _unfinished(disk: Disk, device: Device, content: Content, journal: Journal) 
         # Cut off while it cleared: our mark is there, what is left is of the old content, and the inventory still gives that up.
         spared = disk.erase is not None and disk.erase[1] == begun.erased and all(str(found) in begun.held for found in others)
         return begun if spared and content.clearing == mark else None
-    # Without a superblock: mkfs of a blank disk left only blocks that bear our UUID; an erasure began with our mark, and the old content is still behind it.
-    return begun if half or content.clearing == mark or content.foreign_at is None else None
+    # mkfs of a blank disk left only blocks that bear our UUID; an erasure began with our mark, and the old content is still behind it.
+    return begun if (begun.erased and (half or content.clearing == mark)) or content.foreign_at is None else None
 
 
 def new_uuid(machine: str, device: Device, fingerprint: str, journal: Journal) -> str:
@@ -525,21 +528,22 @@ def new_uuid(machine: str, device: Device, fingerprint: str, journal: Journal) -
     return str(uuids.uuid5(_UUID_SPACE, "\0".join(parts)))
 
 
-def mkfs_command(device: Device, uuid: str, settings: Settings, version: tuple[int, int], discard: bool) -> tuple[str, ...]:
-    """Never with -f: mkfs.xfs looks once more for itself, and opens the device exclusively."""
+def mkfs_command(device: Device, uuid: str, settings: Settings, version: tuple[int, int]) -> tuple[str, ...]:
+    """Never with -f: mkfs.xfs looks once more for itself, and opens the device exclusively.
+
+    Always with -K: not all of a device is read before it counts as blank, and a discard would take what was not. It would also remove the mark by which
+    an interrupted erasure is known. The host's fstrim.timer, or the mount option discard, tells an SSD what is free.
+    """
     features: dict[str, list[str]] = {"-m": ["uuid=" + uuid, "crc=1", "finobt=1"], "-i": ["sparse=1"]}
     for option, name, kernel, tool in FEATURES:
         if version >= tool:
             features.setdefault(option, []).append(f"{name}={settings.oldest_kernel >= kernel:d}")
-    command = ["mkfs.xfs", "-q"]
+    command = ["mkfs.xfs", "-q", "-K"]
     for option, values in features.items():
         command += [option, ",".join(values)]
     command += ["-d", stripe(device)]
     if settings.label:
         command += ["-L", settings.label]
-    if not discard:
-        # Discarding would remove the mark by which an interrupted erasure is known; fstrim does it once the filesystem is mounted.
-        command.append("-K")
     return (*command, device.path)
 
 
@@ -572,11 +576,23 @@ def _erase_fits(disk: Disk, device: Device, content: Content) -> bool:
     return bool(named) and (erase[0] in (device.identity, device.serial) or named == plain_wwn(device.wwn))
 
 
+def _never_erased(sight: Seen, content: Content) -> str:
+    """Why not even a line of the inventory erases this: it, or a partition of it, belongs to something larger, or a partition cannot be read."""
+    unread = [name for name, part in sight.parts if part.error]
+    if unread:
+        return "{} cannot be read, so nobody knows what would be lost; see the kernel log".format(", ".join(unread))
+    all_found = [found for one in (content, *(part for _name, part in sight.parts)) for found in one.signatures]
+    tools = sorted({_block_signatures.membership(found) for found in all_found} - {""})
+    if not tools:
+        return ""
+    return "a member of something larger, whose other parts may live on; never erased from here, end the membership with " + ", ".join(tools)
+
+
 def _way_out(sight: Seen, content: Content) -> str:
     device = sight.device
     if device is None or not device.identity:
         return "; the device has no serial, WWN or other identity by which an erasure could name it: empty it by hand (wipefs, blkdiscard)"
-    if any(_block_signatures.membership(found) for found in content.signatures):
+    if _never_erased(sight, content):
         return ""
     return '. To erase exactly this, give the disk in the inventory:\n      erase: {{device: "{}", content: "{}"}}'.format(
         device.identity.replace("\\", "\\\\").replace('"', '\\"'), content.fingerprint
@@ -590,10 +606,12 @@ def _stranger(uuid: str, label: str) -> str:
 
 
 def _parts(sight: Seen) -> str:
-    return " [{}]".format("; ".join(sight.parts)) if sight.parts else ""
+    return " [{}]".format("; ".join(f"{name}: {part.describe()}" for name, part in sight.parts)) if sight.parts else ""
 
 
-def _wrong_mount(disk: Disk, mount: Mount) -> str:
+def _wrong_mount(disk: Disk, device: Device | None, mount: Mount) -> str:
+    if device and mount.number == device.number:
+        return f"on {disk.path} is mounted only the folder {mount.root} of this device (a bind mount); unmount that first"
     return f"on {disk.path} is mounted {mount.source} ({mount.filesystem}, {mount.number}), not this device; unmount that first"
 
 

@@ -85,7 +85,7 @@ def root_is_empty(found: Superblock, read: Callable[[int, int], bytes]) -> bool:
 
     A log that was not replayed may hold entries that it does not show: look again once the filesystem is mounted.
     """
-    if found.problem or found.in_progress:
+    if found.problem or found.in_progress or found.root_offset + found.inode > found.size:
         return False
     inode = read(found.root_offset, found.inode)
     if len(inode) != found.inode or inode[:2] != b"IN" or struct.unpack_from(">H", inode, 2)[0] & 0xF000 != 0x4000:

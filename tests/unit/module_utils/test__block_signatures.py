@@ -64,7 +64,9 @@ def test_zeros_are_blank() -> None:
         (-65536, b"\xa9\x2b\x4e\xfc", "md RAID 0.90"),
         (-8192, b"\xfc\x4e\x2b\xa9", "md RAID 1.0"),
         (-512, b"\xde\x11\xde\x11", "md RAID DDF"),
+        (-4096, b"\xde\x11\xde\x11", "md RAID DDF"),
         (-1024, b"Intel Raid ISM Cfg Sig. 1.3.00", "md RAID IMSM"),
+        (-8192, b"Intel Raid ISM Cfg Sig. 1.3.00", "md RAID IMSM"),
         (128 * 1024 + 7 * 1024, struct.pack("<Q", 0x00BAB10C), "ZFS"),
         (-128 * 1024, struct.pack(">Q", 0x00BAB10C), "ZFS"),
         (4120, bytes.fromhex("c68573f64e1a45ca8265f57f48ba6d81"), "bcache"),
@@ -106,6 +108,26 @@ def test_no_data_of_some_size_is_overlooked(start: int) -> None:
     assert not Disk().put(start, b"\x01" * (SIZE // signatures.SAMPLES + signatures.SAMPLE_BYTES)).look().blank
 
 
+@pytest.mark.parametrize("offset", [128 << 20, 3 * (128 << 20) + 56, 49 * (128 << 20) + 56, (1 << 40) - 4096, 14 * ((1 << 40) - 4096)])
+def test_copies_of_superblocks_on_a_large_disk_are_met(offset: int) -> None:
+    """The first 64 MiB of a 16 TB disk were overwritten by zeros, and its samples are 62 GB apart."""
+    size = 16_000_900_661_248
+    asked: list[tuple[int, int]] = []
+
+    def read(place: int, length: int) -> bytes:
+        asked.append((place, length))
+        return b"x" * length if place <= offset < place + length else bytes(length)
+
+    content = signatures.inspect(read, size)
+    assert not content.blank and content.nonzero_at is not None
+    assert sum(length for _place, length in asked) < 32 << 20 and all(place + length <= size for place, length in asked)
+
+
+@pytest.mark.parametrize(("name", "tool"), [("bcachefs", "bcachefs device remove"), ("bcache", "wipefs, after the bcache set is detached")])
+def test_each_membership_has_its_own_end(name: str, tool: str) -> None:
+    assert signatures.membership(signatures.Signature(name, 4096)) == tool
+
+
 def test_an_error_is_never_blank() -> None:
     for limit in (0, 4096, SIZE // 2, SIZE - 1):
         disk = Disk()
@@ -120,6 +142,7 @@ def test_our_own_blocks_are_told_from_others() -> None:
     assert Disk().put(100, b"x" + MARK).put(SIZE // 2, b"y" + MARK).look(MARK).foreign_at is None
     assert Disk().put(100, b"x" + MARK).put(SIZE // 2, b"y").look(MARK).foreign_at is not None
     assert Disk().put(100, b"x" + MARK).look().foreign_at == 0
+    assert Disk().put(100, b"x" + MARK).put(1 << 20, b"y").look(MARK).foreign_at == 1 << 20, "in the same end of the disk"
     marked = Disk().put(signatures.CLEARING_OFFSET, signatures.CLEARING + MARK)
     assert marked.look().clearing == MARK and Disk().look().clearing == b""
 
@@ -168,6 +191,16 @@ def test_the_superblock_is_read() -> None:
     broken[40] ^= 1
     assert "wrong checksum" in xfs.parse(bytes(broken)).problem  # type: ignore[union-attr]
     assert xfs.parse(bytes(512)) is None and xfs.parse(b"XFSB") is None
+
+
+def test_a_root_inode_beyond_the_filesystem_is_not_looked_for() -> None:
+    """Version 4 has no checksum that would tell, and no read takes an offset of 2^63."""
+    block = bytearray(superblock())
+    struct.pack_into(">H", block, 100, 0xB4A4)
+    struct.pack_into(">Q", block, 56, 2**64 - 1)
+    found = xfs.parse(bytes(block))
+    assert found and not found.problem and found.root_offset >= 2**63
+    assert xfs.root_is_empty(found, Disk().read) is False
 
 
 def test_the_checksum_is_castagnolis() -> None:

@@ -21,6 +21,8 @@ OPTIONS = ("noatime", "nofail")
 SDB = Device("sdb", "8:16", "/dev/sdb", SIZE, serial="S5XX", wwn="naa.5000c500a1b2c3d4", identity="S5XX")
 NO_DISK = Content((), None, None, b"", "d" * 64, None)
 EXT4 = Content((Signature("ext2/3/4", 1080),), 0, 0, b"", "e" * 64, None)
+GPT = Content((Signature("GPT", 512),), 0, 0, b"", "b" * 64, None)
+LVM = Content((Signature("LVM2", 512),), 0, 0, b"", "c" * 64, None)
 UNKNOWN = Content((), 4096, 4096, b"", "f" * 64, None)
 
 
@@ -106,6 +108,14 @@ def test_a_uuid_is_never_used_twice() -> None:
             "no serial, WWN or other",
         ),
         (unmounted(content=replace(EXT4, signatures=(Signature("LVM2", 512),))), {"erase": ("S5XX", "lvm2-eeeeeeeeeeeeeeee")}, facts(), "pvremove"),
+        (  # a member in a partition of it
+            unmounted(content=GPT, parts=(("sdb1", LVM), ("sdb9", NO_DISK))),
+            {"erase": ("S5XX", GPT.fingerprint)},
+            facts(),
+            "[sdb1: LVM2 at byte 512; sdb9: nothing]: a member of something larger, whose other parts may live on; never erased from here, end the "
+            "membership with pvremove",
+        ),
+        (unmounted(content=GPT, parts=(("sdb1", replace(NO_DISK, error="EIO")),)), {"erase": ("S5XX", GPT.fingerprint)}, facts(), "sdb1 cannot be read"),
         (unmounted(content=replace(NO_DISK, error="cannot be read: EIO")), {}, facts(), "cannot be classified: cannot be read: EIO"),
         (unmounted(uses=("is part of the LVM volume vg-x (via dm-0)",)), {}, facts(), "is part of the LVM volume"),
         (unmounted(uses=("is swap",)), {"erase": ("S5XX", "swap-eeeeeeeeeeeeeeee")}, facts(), "is swap"),
@@ -125,6 +135,18 @@ def test_a_uuid_is_never_used_twice() -> None:
         (unmounted(point=xfs.Point(True, False, "/ais/disk0")), {}, facts(), "is not a directory"),
         (xfs.Seen(None, trouble="does not exist"), {}, facts(), "does not exist"),
         (mounted(device=replace(SDB, number="8:32")), {}, facts(LINE, KNOWN), "on /ais/disk0 is mounted /dev/sdb (xfs, 8:16), not this device"),
+        (  # mount /dev/sdb /data; mount --bind /data/ais0 /ais/disk0
+            mounted(on_path=Mount("8:16", "/ais0", "/ais/disk0", ("rw",), "xfs", "/dev/sdb"), root=xfs.Root(0, 0, 0o755, "", True)),
+            {},
+            facts(),
+            "is mounted only the folder /ais0 of this device",
+        ),
+        (  # the declared disk is gone, and its path holds somebody's else
+            mounted(device=None, trouble="does not exist", geometry=xfs.Geometry(THEIRS, "", SIZE)),
+            {"state": xfs.ABSENT},
+            facts(LINE, KNOWN),
+            "not this device; unmount that first",
+        ),
         (mounted(geometry=None), {}, facts(LINE, KNOWN), "input/output error, or shut down"),
         (mounted(), {}, facts(LINE), "it stays mounted as it is"),
         (mounted(), {"adopt": THEIRS}, facts(LINE, KNOWN), f"adopt names {THEIRS}"),
@@ -187,9 +209,10 @@ MARK = uuid.UUID(OURS).bytes
 @pytest.mark.parametrize(
     ("content", "again"),
     [
-        (holding(xfs_block(OURS, in_progress=True)), True),
+        (holding(xfs_block(OURS, in_progress=True), foreign_at=None), True),
         (replace(UNKNOWN, foreign_at=None), True),  # only blocks that bear our UUID
-        (replace(UNKNOWN, clearing=MARK), True),  # an erasure of ours, cut off
+        (holding(xfs_block(OURS, in_progress=True)), False),  # the disk was blank, so what bears no mark of ours came since
+        (replace(UNKNOWN, clearing=MARK), False),
         (UNKNOWN, False),
         (replace(UNKNOWN, clearing=b"x" * 16), False),
         (replace(EXT4, clearing=MARK), False),  # somebody made an ext4 since
@@ -214,6 +237,8 @@ def test_an_interrupted_mkfs_is_redone_only_where_all_is_ours(content: Content, 
     ("content", "again"),
     [
         (replace(EXT4, clearing=MARK), True),  # marked, not cleared yet
+        (replace(UNKNOWN, clearing=MARK), True),  # cleared in part, the old content still behind it
+        (holding(xfs_block(OURS, in_progress=True)), True),  # mkfs had begun
         (replace(holding(xfs_block(THEIRS)), clearing=MARK), True),
         (EXT4, False),  # no mark
         (replace(EXT4, clearing=MARK, signatures=(Signature("ext2/3/4", 1080, "UUID another"),)), False),  # formatted by somebody since
@@ -227,7 +252,8 @@ def test_an_erasure_cut_off_before_it_cleared(content: Content, again: bool) -> 
     if again:
         assert actions(result) == ["erase", "format", "fstab", "guard", "mount"] and result.steps[0].uuid == OURS
     # The inventory no longer gives it up.
-    assert plan(disk(), unmounted(content=content), facts("", begun)).problems
+    if content.signatures and content.xfs != xfs_block(OURS, in_progress=True):
+        assert plan(disk(), unmounted(content=content), facts("", begun)).problems
 
 
 def test_the_line_of_a_replaced_disk_is_taken_over() -> None:
@@ -287,8 +313,12 @@ def test_the_stripe_comes_from_the_device(minimum: int, optimal: int, physical: 
     ],
 )
 def test_features_fit_the_oldest_kernel_and_the_tool(kernel: tuple[int, int], tool: tuple[int, int], present: list[str], absent: list[str]) -> None:
-    command = " ".join(xfs.mkfs_command(SDB, OURS, xfs.Settings(oldest_kernel=kernel), tool, discard=True))
+    command = " ".join(xfs.mkfs_command(SDB, OURS, xfs.Settings(oldest_kernel=kernel), tool))
     assert all(word in command for word in present) and not any(word in command for word in absent)
+
+
+def test_nothing_is_discarded_for_not_all_of_a_blank_disk_was_read() -> None:
+    assert "-K" in plan(disk(), unmounted(), facts()).steps[0].mkfs
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,33 @@ def test_a_strangers_mounted_xfs_is_not_taken_over(host: Sandbox) -> None:
     assert "it stays mounted as it is" in host.refused(disk, owner="nobody")
 
 
+def test_a_bind_mount_of_an_empty_folder_does_not_make_the_filesystem_ours(host: Sandbox) -> None:
+    disk = {"device": host.disk("a"), "path": "/srv/disk0"}
+    subprocess.run(["mkfs.xfs", "-q", host.file("a")], check=True)
+    host.run("sh", "-c", f"mkdir /srv/data /srv/disk0; mount {disk['device']} /srv/data; mkdir /srv/data/ais0; touch /srv/data/theirs")
+    host.run("mount", "--bind", "/srv/data/ais0", "/srv/disk0")
+    message = host.refused(disk, owner="nobody")
+    assert "only the folder /ais0 of this device (a bind mount)" in message
+
+
+def test_a_loop_device_over_the_disk_is_a_use(host: Sandbox) -> None:
+    """Neither a holder in /sys nor a claim in the kernel: without a look at the loop devices a line would erase under a live mount."""
+    disk = {"device": host.disk("a", "1G"), "path": "/srv/disk0"}
+    tool("mkfs.ext4", "-q", "-F")(host.file("a"))
+    line = LINE.search(host.refused(disk))
+    assert line
+    over = subprocess.run(["losetup", "--find", "--show", disk["device"]], check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        host.run("mount", over, "/media")
+        message = host.refused({**disk, "erase": line.groupdict()})
+        assert f'backs mounted "/media" (via {Path(over).name})' in message and f"is part of the loop device {Path(over).name}" in message
+        host.run("umount", "/media")
+        assert f"is part of the loop device {Path(over).name}" in host.refused({**disk, "erase": line.groupdict()})
+    finally:
+        host.run("umount", "/media", check=False)
+        subprocess.run(["losetup", "--detach", over], check=True)
+
+
 def test_an_empty_xfs_and_one_with_our_label_are_kept(host: Sandbox) -> None:
     disks = [{"device": host.disk(name), "path": f"/srv/{name}"} for name in ("a", "b")]
     subprocess.run(["mkfs.xfs", "-q", host.file("a")], check=True)
