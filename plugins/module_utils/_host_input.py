@@ -24,14 +24,21 @@ class Failed(Exception):
 
 
 def integer(value: Any) -> int | None:
-    """The value as an integer; None for anything that is not plainly one (a boolean, 9000.5, "on", "")."""
+    """The value as an integer; None for anything that is not plainly one (a boolean, 9000.5, "on", "", "9000 ")."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
         return value
-    if isinstance(value, str) and _INTEGER.fullmatch(value.strip(" ")):
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
         return int(value)
     return None
+
+
+def not_ours(path: str, content: bytes | None, header: str) -> str:
+    """Why a file that we write whole may not be touched, "" where it may: it is there, and does not begin as ours do."""
+    if not content or content.startswith(header.encode()):
+        return ""
+    return f"{path} is there and was not written by this module; give another path, or move that file away"
 
 
 def out_of_place(text: str, forbidden: str = "#\"';\\") -> str:

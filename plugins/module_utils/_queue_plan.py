@@ -39,6 +39,7 @@ class Queue:
     stacked: bool = False
     max_hw_sectors_kb: int = 0
     tags: int = 0
+    page_kb: int = 4  # the kernel keeps the read-ahead in pages
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,8 @@ def _problem(queue: Queue, name: str, value: Any, scheduler: Any) -> str:
     low, high, because = _range(queue, name, scheduler)
     if number < low or (high and number > high):
         return f"{name} {number} is outside {low}-{high or ''}{because}"
+    if name == "read_ahead_kb" and number % queue.page_kb:
+        return f"read_ahead_kb {number} is not a multiple of {queue.page_kb}, the size of a page; the kernel would round it down"
     return ""
 
 

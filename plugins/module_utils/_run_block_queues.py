@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible_collections.slipway.mlops.plugins.module_utils import _files, _queue_apply, _queue_plan
 from ansible_collections.slipway.mlops.plugins.module_utils._block_probe import Device, Host, NotFound
-from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Refused
+from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Refused, not_ours
 
 _SETTINGS: dict[str, Any] = {
     "scheduler": {"type": "str"},
@@ -51,10 +51,12 @@ def run(params: Mapping[str, Any], check_mode: bool, wants_diff: bool, host: Hos
             problems += _twice(where, device, found, by_device)
             by_device.update(dict.fromkeys(found, settings))
     plan = _queue_plan.plan(list(queues.values()), {kind: params[kind] or {} for kind in ("rotational", "ssd", "nvme")}, by_device)
+    content = _files.read(file)
+    foreign = not_ours(file, content, _queue_plan.HEADER)
+    problems += [f"rule_file: {foreign}"] if foreign else []
     if problems or plan.problems:
         raise Refused(problems + plan.problems)
 
-    content = _files.read(file)
     changes = [disk for disk in plan.disks if disk.changes]
     result: dict[str, Any] = {
         "changed": bool(changes or plan.rules != (content or b"")),

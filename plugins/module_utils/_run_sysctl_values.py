@@ -8,8 +8,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.slipway.mlops.plugins.module_utils import _files, _open_files, _sysctl_apply, _sysctl_plan
-from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Refused
+from ansible_collections.slipway.mlops.plugins.module_utils import _files, _open_files, _sysctl_apply, _sysctl_plan, _sysctl_text
+from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Refused, not_ours
 
 ARGUMENTS: dict[str, Any] = {
     "values": {
@@ -45,6 +45,8 @@ def run(params: Mapping[str, Any], check_mode: bool, wants_diff: bool, root: str
     plan = _sysctl_plan.plan(wanted, _sysctl_apply.machine(root), state, file, params["remove_files"])
     limits = _open_files.State((), {}, 0) if params["open_files"] is None else _open_files.probe(root)
     raised = _open_files.plan(params["open_files"] or 0, limits, _nr_open(plan, limits.nr_open))
+    foreign = not_ours(file, state.content, _sysctl_text.HEADER)
+    misplaced += [f"file: {foreign}"] if foreign else []
     if misplaced or plan.problems or raised.problems:
         raise Refused(misplaced + plan.problems + raised.problems)
 

@@ -75,7 +75,7 @@ options:
         description: As O(rotational.rq_affinity).
         type: raw
   rule_file:
-    description: The udev rule file, written whole, removed when nothing is to be set.
+    description: The udev rule file, written whole, removed when nothing is to be set. One that this module did not write is refused.
     type: path
     default: /etc/udev/rules.d/99-slipway-block-queues.rules
 attributes:

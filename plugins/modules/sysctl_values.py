@@ -65,7 +65,7 @@ options:
   file:
     description:
       - The file, written whole. It should come late in the order of file names, so that distributions' files do not undo it.
-      - Removed when O(values) is empty.
+      - Removed when O(values) is empty. A file that this module did not write is neither replaced nor removed, but refused.
     type: path
     default: /etc/sysctl.d/99-zz-slipway.conf
   former_files:

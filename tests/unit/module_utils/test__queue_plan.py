@@ -50,7 +50,9 @@ def test_the_scheduler_has_a_line_of_its_own_before_nr_requests():
         ({"scheduler": "cfq"}, 'scheduler "cfq" is not offered (none mq-deadline kyber)'),
         ({"scheduler": 'none"\n'}, "not offered"),
         ({"read_ahead_kb": -1}, "read_ahead_kb -1 is outside 0-"),
+        ({"read_ahead_kb": 4097}, "read_ahead_kb 4097 is not a multiple of 4, the size of a page"),
         ({"read_ahead_kb": True}, "must be an integer, got True"),
+        ({"read_ahead_kb": "4096 "}, "must be an integer, got '4096 '"),
         ({"read_ahead_kb": "4k"}, "must be an integer, got '4k'"),
         ({"nr_requests": 3, "scheduler": "kyber"}, "outside 4-2048"),
         ({"nr_requests": 4096, "scheduler": "kyber"}, "outside 4-2048"),
@@ -82,7 +84,7 @@ def test_of_a_device_on_other_disks_only_the_read_ahead_is_set():
 
 
 def test_a_disk_without_identity_is_set_with_a_warning():
-    plan = decide(Queue("vdb", ROTATIONAL, {"read_ahead_kb": "128"}, 'KERNEL=="vdb"', stable=False), rotational={"read_ahead_kb": 1})
+    plan = decide(Queue("vdb", ROTATIONAL, {"read_ahead_kb": "128"}, 'KERNEL=="vdb"', stable=False), rotational={"read_ahead_kb": 4})
     assert "vdb has neither WWN nor serial" in plan.warnings[0]
 
 

@@ -99,7 +99,7 @@ def test_a_disk_named_twice_is_one_disk(host, tmp_path):
 
 def test_two_settings_for_one_disk_and_unknown_devices_are_refused_together(host, tmp_path):
     before = tree(tmp_path)
-    settings = [{"device": "sda", "read_ahead_kb": 1}, {"device": "naa.5000aaaa", "read_ahead_kb": 2}]
+    settings = [{"device": "sda", "read_ahead_kb": 4}, {"device": "naa.5000aaaa", "read_ahead_kb": 8}]
     with pytest.raises(Refused) as caught:
         run(host, tmp_path, ["sdz", "../x"], device_settings=settings, rule_file="/etc/../x.rules")
     assert [line.split(":")[0] for line in caught.value.problems] == ["rule_file", "devices[0]", "devices[1]", "device_settings[1]"]
@@ -145,3 +145,12 @@ def test_later_rules_that_set_queues_are_named(tmp_path):
     (folder / "99-zy.rules").write_text('KERNEL=="sda", ATTR{queue/scheduler}=="none"\n')
     (folder / "10-early.rules").write_text('ATTR{queue/scheduler}="bfq"\n')
     assert _queue_apply.later_rules("/etc/udev/rules.d/99-slipway.rules", str(tmp_path)) == [f"{folder}/99-zz.rules line 2"]
+
+
+@pytest.mark.parametrize("disks", [["sda"], []])  # to be written, to be removed
+def test_a_rule_file_of_the_administrator_is_left_alone(host, tmp_path, disks):
+    (tmp_path / "99-slipway.rules").write_text('KERNEL=="sdz", OWNER="me"\n')
+    before = tree(tmp_path)
+    with pytest.raises(Refused, match=r"rule_file: .*99-slipway\.rules is there and was not written by this module"):
+        run(host, tmp_path, disks, rotational=ROTATIONAL)
+    assert tree(tmp_path) == before

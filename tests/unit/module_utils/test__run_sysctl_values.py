@@ -139,3 +139,14 @@ def test_ufw_counts_only_when_it_is_on(host):
     (host / "etc/ufw/ufw.conf").write_text("# x\nENABLED=yes\n")
     with pytest.raises(Refused, match=r"/etc/ufw/sysctl\.conf line 1"):
         run(host, VALUES, check=True)
+
+
+@pytest.mark.parametrize("values", [VALUES, []])  # to be written, to be removed
+def test_a_file_of_the_administrator_is_left_alone(host, values):
+    """99-sysctl.conf is a link to /etc/sysctl.conf on many systems."""
+    (host / "etc/sysctl.conf").write_text("net.ipv4.ip_forward = 1\n")
+    (host / "etc/sysctl.d/99-sysctl.conf").symlink_to("../sysctl.conf")
+    before = tree(host)
+    with pytest.raises(Refused, match=r"file: /etc/sysctl\.d/99-sysctl\.conf is there and was not written by this module"):
+        run(host, values, file="/etc/sysctl.d/99-sysctl.conf")
+    assert tree(host) == before
