@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import stat
 import tempfile
@@ -86,6 +87,17 @@ def diff(path: str, before: bytes | None, after: bytes | None) -> dict[str, str]
         "before_header": path if before is not None else path + " (absent)",
         "after_header": path if after is not None else path + " (absent)",
     }
+
+
+def diff_lines(path: str, before: bytes | None, after: bytes | None) -> dict[str, str]:
+    """As `diff`, with only the lines that differ: a file of others may hold passwords beside ours."""
+    whole = diff(path, before, after)
+    old, new = whole["before"].splitlines(keepends=True), whole["after"].splitlines(keepends=True)
+    bare = difflib.SequenceMatcher(None, [line.rstrip("\r\n") for line in old], [line.rstrip("\r\n") for line in new], autojunk=False)
+    changes = [code for code in bare.get_opcodes() if code[0] != "equal"]
+    whole["before"] = "".join(line for _tag, start, end, _start, _end in changes for line in old[start:end])
+    whole["after"] = "".join(line for _tag, _start, _end, start, end in changes for line in new[start:end])
+    return whole
 
 
 def sync_folder(folder: str) -> None:

@@ -114,7 +114,7 @@ options:
     default: "5.14"
 attributes:
   check_mode: {support: full, description: "Says what would be done, with the very UUIDs."}
-  diff_mode: {support: full, description: "Shows fstab before and after, and what happens to each disk."}
+  diff_mode: {support: full, description: "Shows the lines of fstab that change, and what happens to each disk."}
 notes:
   - Needs root, and C(mkfs.xfs) (package xfsprogs) where a filesystem is to be made.
 author:
@@ -304,7 +304,7 @@ def _report(plan, seen, module, fstab=None):
     }
     if module._diff:
         before, after = fstab or (_files.read(_xfs_observe.FSTAB) or b"", plan.fstab)
-        result["diff"] = [_files.diff(_xfs_observe.FSTAB, before, after)] if before != after else []
+        result["diff"] = [_files.diff_lines(_xfs_observe.FSTAB, before, after)] if before != after else []
         for step in plan.steps:
             if step.actions:
                 name = f"{step.disk.path} ({step.device if step.device else step.disk.device})"
