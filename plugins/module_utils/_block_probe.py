@@ -409,8 +409,10 @@ class Host:
             return "the encrypted volume " + title
         if os.path.isdir(folder + "/md"):
             return "the RAID array " + name
-        if name.startswith(("bcache", "loop")):
-            return "the {} device {}".format(name.rstrip("0123456789p"), name)
+        if name.startswith("bcache"):
+            return "the bcache device " + name
+        if name.startswith("loop"):
+            return "the loop device " + name
         return "{}{}".format(name, " (" + title + ")" if title else "")
 
     def _swaps(self) -> set[str]:
