@@ -20,7 +20,7 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         args = dict(self._task.args)
         step = args.get("step", "change")
-        changes, probes = args.pop("changes", None) or {}, args.pop("probes", None) or {}
+        changes, probes, keeps = (args.pop(name, None) or {} for name in ("changes", "probes", "keeps"))
         host = task_vars["inventory_hostname"]
         mine = changes.get(host) or {}
         pending = mine.get("pending")
@@ -28,7 +28,7 @@ class ActionModule(ActionBase):
         if step == "change":
             serial = _serial_problem(task_vars)
             return {**result, "failed": True, "msg": serial} if serial else {**result, **self._module(args, task_vars)}
-        if step in ("probe", "confirm") and not pending:
+        if step in ("probe", "keep", "confirm") and not pending:
             # Also in check mode, where nothing was changed.
             return {**result, "changed": False, "skipped": True, "skip_reason": "nothing waits for a confirmation"}
         if step == "probe":
@@ -39,9 +39,9 @@ class ActionModule(ActionBase):
             found = self._module(args, task_vars)
             found.pop("padding", None)
             return {**result, **found}
-        if step == "confirm":
+        if step in ("keep", "confirm"):
             args["token"] = pending["token"]
-            reasons = _mtu_plan.verdict(changes, probes)
+            reasons = _mtu_plan.verdict(changes, probes) if step == "keep" else _mtu_plan.not_kept(changes, keeps)
             if reasons:
                 return {**result, **self._refuse(args, reasons, task_vars)}
         return {**result, **self._module(args, task_vars)}

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import glob
 import json
@@ -56,18 +57,26 @@ def change(steps: Sequence[Step], seconds: int, folder: str = FOLDER) -> str:
     return token
 
 
-def confirm(token: str, edits: Sequence[Edit], folder: str = FOLDER) -> bool:
-    """The change stays: stop the timer and write the files that keep it. False where it has been undone already."""
-    record = _mtu_undo.claim(folder, token, "confirmed")
-    if record is None:
-        return False
+def keep(token: str, edits: Sequence[Edit], folder: str = FOLDER) -> bool:
+    """Write the files that keep the change over a boot. Whoever undoes it now, the timer too, puts these back. False where it has been undone already."""
+    files = [[edit.path, None if edit.before is None else _encoded(edit.before), _encoded(edit.after), edit.load] for edit in edits]
+    _files.write_atomic(_mtu_undo.files_file(folder, token), json.dumps(files).encode(), mode=0o600)
     try:
         write(edits)
     except (OSError, subprocess.SubprocessError, Failed) as error:
-        stuck = _mtu_undo.put_back(record)
-        raise Failed(f"{_words(error)}. {_back(stuck)}") from error
-    finally:
-        _disarm(folder, token, "confirmed")
+        raise Failed(f"{_words(error)}. {undo_now(token, folder)}") from error
+    if os.path.exists(_mtu_undo.armed_file(folder, token)):
+        return True
+    _mtu_undo.put_back({"undo": [], "files": files})  # the timer came between
+    _disarm(folder, token, "undone")
+    return False
+
+
+def confirm(token: str, folder: str = FOLDER) -> bool:
+    """The change stays: stop the timer. False where it has been undone already."""
+    if _mtu_undo.claim(folder, token, "confirmed") is None:
+        return False
+    _disarm(folder, token, "confirmed")
     return True
 
 
@@ -118,11 +127,16 @@ def _arm(folder: str, token: str, seconds: int) -> None:
 
 def _disarm(folder: str, token: str, end: str) -> None:
     """The timer finds nothing any more; stopping it only tidies up."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(os.path.join(folder, f"{end}-{token}.json"))
+    for path in (os.path.join(folder, f"{end}-{token}.json"), _mtu_undo.files_file(folder, token)):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
     if os.path.isdir("/run/systemd/system"):
         with contextlib.suppress(OSError, subprocess.SubprocessError, Failed):
             _run(["systemctl", "stop", _unit(token) + ".timer"])
+
+
+def _encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def _unit(token: str) -> str:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,10 +99,38 @@ def paths(own: Sequence[Mapping[str, Any]], others: Mapping[str, Sequence[Mappin
     return found
 
 
+def asked_addresses(links: Sequence[Link], addresses: Sequence[Mapping[str, Any]], changed: Sequence[str]) -> list[Path]:
+    """What must be carried to addresses outside of the play: from the link that the inventory names, else from each changed one with such an address."""
+    found = []
+    for item in addresses:
+        version = ipaddress.ip_address(item["address"]).version
+        for link in links:
+            speaks = any(ipaddress.ip_interface(own).version == version for own in link.addresses)
+            if link.name in changed and (item.get("link") == link.name or (not item.get("link") and speaks)):
+                found.append(Path(link.name, item["address"], item["address"], min(integer(item.get("mtu")) or link.mtu, link.mtu)))
+    return found
+
+
+def unproved(links: Sequence[Link], changed: Sequence[str], probed: Set[str]) -> list[str]:
+    """The changed links over which nothing was probed. One without an address is proved by what stands on it: a card by its bond, that by its VLAN."""
+
+    def proved(link: Link) -> bool:
+        if link.name in probed or link.addresses:
+            return link.name in probed
+        upper = [other for other in links if other.below == link.index or other.index == link.master]
+        return any(proved(other) for other in upper)
+
+    return [link.name for link in links if link.name in changed and not proved(link)]
+
+
 def verdict(changes: Mapping[str, Mapping[str, Any]], probes: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Why the group must go back, one sentence each: every host that changed has to be there still, and every path to carry its packets."""
+    """Why the group must go back, one sentence each: every host of the play has to be there still, every changed link to be proved by a path, and every
+    path to carry its packets."""
     reasons = []
     for host in sorted(changes):
+        if not changes[host]:
+            reasons.append(f"{host} has no result: it failed earlier or was left out, and all hosts of the play change together")
+            continue
         if not changes[host].get("pending"):
             if changes[host].get("failed") or changes[host].get("unreachable"):
                 reasons.append(f"{host} could not be changed")
@@ -116,7 +144,18 @@ def verdict(changes: Mapping[str, Mapping[str, Any]], probes: Mapping[str, Mappi
             for path in probe["paths"]
             if path["carried"] < path["size"]
         ]
+        reasons += [
+            f"{host} {link}: nothing proves its MTU, for no other host of the play has an address in its networks. Run the play for all hosts, name an "
+            "address that this link reaches (addresses of link_mtu, host_mtu_addresses), or give the link may_be_unproved: true"
+            for link in probe.get("unproved", [])
+        ]
     return reasons
+
+
+def not_kept(changes: Mapping[str, Mapping[str, Any]], keeps: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Why the group must go back after all: a host on which the new MTU would be lost at the next boot, or that has gone back already."""
+    waiting = [host for host in sorted(changes) if changes[host].get("pending")]
+    return [f"{host} could not keep its MTU over a boot" for host in waiting if not (keeps.get(host) or {}).get("kept")]
 
 
 def carried(path: Mapping[str, Any]) -> str:

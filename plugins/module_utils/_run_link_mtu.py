@@ -10,18 +10,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.slipway.mlops.plugins.module_utils import _files, _mtu_apply, _mtu_managers, _mtu_plan, _netlink, _path_probe
-from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Failed, Refused, integer
+from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Failed, Refused
 from ansible_collections.slipway.mlops.plugins.module_utils._mtu_managers import Edit, Persistence
 from ansible_collections.slipway.mlops.plugins.module_utils._netlink import Link
 
 PADDING = 65536  # bytes that a probe sends back, so that the new connection is proved with full segments
+TOO_LATE = "the confirmation came too late: the timer has put the old MTU back; give it more time by confirm_within"
 ARGUMENTS: dict[str, Any] = {
-    "step": {"type": "str", "choices": ["change", "probe", "confirm", "undo"], "default": "change"},
+    "step": {"type": "str", "choices": ["change", "probe", "keep", "confirm", "undo"], "default": "change"},
     "links": {
         "type": "list",
         "elements": "dict",
         "default": [],
-        "options": {"name": {"type": "str", "required": True}, "mtu": {"type": "raw", "required": True}},
+        "options": {
+            "name": {"type": "str", "required": True},
+            "mtu": {"type": "raw", "required": True},
+            "may_be_unproved": {"type": "bool", "default": False},
+        },
     },
     "is_persistent": {"type": "bool", "default": True},
     "confirm_within": {"type": "int", "default": 60},
@@ -29,22 +34,23 @@ ARGUMENTS: dict[str, Any] = {
         "type": "list",
         "elements": "dict",
         "default": [],
-        "options": {"address": {"type": "str", "required": True}, "mtu": {"type": "int"}},
+        "options": {"address": {"type": "str", "required": True}, "mtu": {"type": "int"}, "link": {"type": "str"}},
     },
     "cni_mtu": {"type": "raw"},
     "cni_encapsulation": {"type": "str", "choices": ["none", "ipip", "vxlan", "wireguard"], "default": "none"},
     "changes": {"type": "dict"},
     "probes": {"type": "dict"},
+    "keeps": {"type": "dict"},
     "token": {"type": "str", "no_log": False},
     "changed_links": {"type": "list", "elements": "str", "default": []},
     "peers": {"type": "dict"},
 }
-RULES: dict[str, Any] = {"required_if": [("step", "confirm", ("token",)), ("step", "undo", ("token",))]}
+RULES: dict[str, Any] = {"required_if": [("step", "keep", ("token",)), ("step", "confirm", ("token",)), ("step", "undo", ("token",))]}
 
 
 def run(params: Mapping[str, Any], check_mode: bool, wants_diff: bool) -> dict[str, Any]:
     """The result of the module; Refused or Failed where there is none."""
-    step = {"change": _change, "probe": _probe, "confirm": _confirm, "undo": _undo}[params["step"]]
+    step = {"change": _change, "probe": _probe, "keep": _keep, "confirm": _confirm, "undo": _undo}[params["step"]]
     return step(params, check_mode, wants_diff)
 
 
@@ -67,7 +73,7 @@ def _change(params: Mapping[str, Any], check_mode: bool, wants_diff: bool) -> di
         "warnings_found": plan.warnings,
     }
     if wants_diff:
-        # What waits for its confirmation is written, and shown, by that step.
+        # What waits for its proof is written, and shown, by step keep.
         result["diff"] = _live_diff(plan.steps) + (_file_diff(edits) if check_mode or not plan.steps else [])
     if check_mode or not result["changed"]:
         return result
@@ -80,26 +86,33 @@ def _change(params: Mapping[str, Any], check_mode: bool, wants_diff: bool) -> di
 
 
 def _probe(params: Mapping[str, Any], _check_mode: bool, _wants_diff: bool) -> dict[str, Any]:
-    changed = params["changed_links"]
-    own = [{"name": link.name, "mtu": link.mtu, "addresses": list(link.addresses)} for link in _netlink.links()]
-    paths = _mtu_plan.paths(own, params["peers"] or {}, changed)
-    sizes = {str(link["name"]): int(str(link["mtu"])) for link in own}
-    for item in params["addresses"]:
-        for name in changed:
-            size = integer(item.get("mtu")) or sizes[name]
-            paths.append(_mtu_plan.Path(name, item["address"], item["address"], min(size, sizes[name])))
+    changed, links = params["changed_links"], _netlink.links()
+    own = [{"name": link.name, "mtu": link.mtu, "addresses": list(link.addresses)} for link in links]
+    paths = _mtu_plan.paths(own, params["peers"] or {}, changed) + _mtu_plan.asked_addresses(links, params["addresses"], changed)
     carried = _path_probe.largest([(path.link, path.address, path.size) for path in paths])
-    return {"changed": False, "paths": [{**vars(path), "carried": size} for path, size in zip(paths, carried)], "padding": "." * PADDING}
+    waived = {item["name"] for item in params["links"] if item["may_be_unproved"]}
+    return {
+        "changed": False,
+        "paths": [{**vars(path), "carried": size} for path, size in zip(paths, carried)],
+        "unproved": [name for name in _mtu_plan.unproved(links, changed, {path.link for path in paths}) if name not in waived],
+        "padding": "." * PADDING,
+    }
 
 
-def _confirm(params: Mapping[str, Any], _check_mode: bool, wants_diff: bool) -> dict[str, Any]:
+def _keep(params: Mapping[str, Any], _check_mode: bool, wants_diff: bool) -> dict[str, Any]:
     _plan, kept, problems = _decide(params, _netlink.links())
     if problems:
         raise Refused(problems)
     edits = kept.edits
-    if not _mtu_apply.confirm(params["token"], edits):
-        raise Failed("the confirmation came too late: the timer has put the old MTU back; give it more time by confirm_within")
-    return {"changed": bool(edits), "actions": _actions([], edits), **({"diff": _file_diff(edits)} if wants_diff else {}), "warnings_found": []}
+    if not _mtu_apply.keep(params["token"], edits):
+        raise Failed(TOO_LATE)
+    return {"changed": bool(edits), "kept": True, "actions": _actions([], edits), **({"diff": _file_diff(edits)} if wants_diff else {}), "warnings_found": []}
+
+
+def _confirm(params: Mapping[str, Any], _check_mode: bool, _wants_diff: bool) -> dict[str, Any]:
+    if not _mtu_apply.confirm(params["token"]):
+        raise Failed(TOO_LATE)
+    return {"changed": False, "actions": []}
 
 
 def _undo(params: Mapping[str, Any], _check_mode: bool, _wants_diff: bool) -> dict[str, Any]:
@@ -117,6 +130,8 @@ def _decide(params: Mapping[str, Any], links: Sequence[Link]) -> tuple[_mtu_plan
             ipaddress.ip_address(item["address"])
         except ValueError as error:
             problems.append(f"addresses: {error}")
+        if item.get("link") and plan.wanted and item["link"] not in plan.wanted:
+            problems.append(f"addresses: {item['address']}: there is no {item['link']} among the links")
     if params["cni_mtu"] is not None:
         problems += _mtu_plan.cni_problems(plan.wanted, params["cni_mtu"], params["cni_encapsulation"])
     if not 5 <= params["confirm_within"] <= 3600:
@@ -145,4 +160,4 @@ def _live_diff(steps: Sequence[_mtu_plan.Step]) -> list[dict[str, str]]:
 
 
 def _file_diff(edits: Sequence[Edit]) -> list[dict[str, str]]:
-    return [_files.diff(edit.path, edit.before, edit.after) for edit in edits]
+    return [_files.diff_lines(edit.path, edit.before, edit.after) for edit in edits]

@@ -139,7 +139,8 @@ PENDING = {"pending": {"token": "x"}}
 
 
 def test_all_paths_good_means_no_reason_to_go_back():
-    assert _mtu_plan.verdict({"w1": PENDING, "w2": {}}, {"w1": {"paths": [path(9000)]}}) == []
+    changes = {"w1": PENDING, "w2": {"changed": False, "links": []}}  # w2 had its MTU already
+    assert _mtu_plan.verdict(changes, {"w1": {"paths": [path(9000)], "unproved": []}}) == []
 
 
 @pytest.mark.parametrize(
@@ -150,6 +151,8 @@ def test_all_paths_good_means_no_reason_to_go_back():
         ({"w1": PENDING}, {}, "w1 did not answer over a new connection"),
         ({"w1": PENDING}, {"w1": {"unreachable": True, "msg": "timed out"}}, "timed out"),
         ({"w1": PENDING, "w2": {"failed": True}}, {"w1": {"paths": []}}, "w2 could not be changed"),
+        ({"w1": PENDING, "w2": {}}, {"w1": {"paths": [path(9000)]}}, "w2 has no result: it failed earlier or was left out"),
+        ({"w1": PENDING}, {"w1": {"paths": [], "unproved": ["ens9"]}}, "w1 ens9: nothing proves its MTU"),
         ({"w1": PENDING, "w2": {"unreachable": True}}, {"w1": {"paths": []}}, "w2 could not be changed"),
     ],
 )
@@ -157,3 +160,34 @@ def test_one_bad_path_or_host_turns_the_group_back(changes, probes, words):
     reasons = _mtu_plan.verdict(changes, probes)
     assert len(reasons) == 1
     assert words in reasons[0]
+
+
+ADDRESSED = [Link(**{**vars(link), "addresses": {"br0": ("10.1.0.1/31",), "ens9": ("10.0.0.1/24", "fd00::1/64")}.get(link.name, ())}) for link in BOND]
+
+
+def test_a_changed_link_is_proved_by_a_path_of_its_own_or_of_what_stands_on_it():
+    stack = ["bond0", "bond0.100", "br0"]
+    assert _mtu_plan.unproved(ADDRESSED, [*stack, "ens9"], {"br0"}) == ["ens9"]
+    assert _mtu_plan.unproved(ADDRESSED, stack, {"ens9"}) == stack
+    # An untagged network of its own on the bond: the VLAN's packets do not prove that.
+    own = [Link(**{**vars(link), "addresses": ("10.2.0.1/24",)}) if link.name == "bond0" else link for link in ADDRESSED]
+    assert _mtu_plan.unproved(own, stack, {"br0"}) == ["bond0"]
+
+
+def test_hosts_that_share_no_network_prove_nothing_to_each_other():
+    """Links of /31 to a leaf switch."""
+    others = {"w2": [{"name": "ens9", "mtu": 9000, "addresses": ["10.1.0.3/31"]}]}
+    assert _mtu_plan.paths([{"name": "br0", "mtu": 9000, "addresses": ["10.1.0.1/31"]}], others, ["br0"]) == []
+
+
+def test_addresses_outside_are_reached_from_the_link_that_is_named_or_from_all_that_speak_so():
+    asked = [{"address": "10.9.0.1", "mtu": 8000}, {"address": "fd09::1"}, {"address": "10.9.0.2", "link": "br0"}, {"address": "10.9.0.3", "link": "ens5"}]
+    found = [(path.link, path.address, path.size) for path in _mtu_plan.asked_addresses(ADDRESSED, asked, ["bond0", "br0", "ens9"])]
+    assert found == [("br0", "10.9.0.1", 1500), ("ens9", "10.9.0.1", 1500), ("ens9", "fd09::1", 1500), ("br0", "10.9.0.2", 1500)]
+
+
+def test_one_host_that_cannot_keep_it_turns_the_group_back():
+    changes = {"w1": PENDING, "w2": PENDING, "w3": {"changed": False}}
+    assert _mtu_plan.not_kept(changes, {"w1": {"kept": True}, "w2": {"kept": True}, "w3": {"skipped": True}}) == []
+    assert _mtu_plan.not_kept(changes, {"w1": {"kept": True}, "w2": {"failed": True}}) == ["w2 could not keep its MTU over a boot"]
+    assert _mtu_plan.not_kept(changes, {"w1": {"kept": True}}) == ["w2 could not keep its MTU over a boot"]
