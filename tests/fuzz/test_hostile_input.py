@@ -12,11 +12,13 @@ import datetime
 import json
 import os
 import re
+import struct
 from typing import Any
 
 import tomllib
 import yaml
 from ansible_collections.slipway.mlops.plugins.module_utils import (
+    _block_signatures,
     _connect,
     _docker_plan,
     _fstab,
@@ -25,6 +27,7 @@ from ansible_collections.slipway.mlops.plugins.module_utils import (
     _manifest,
     _sysctl_text,
     _toml,
+    _xfs_superblock,
     _yaml,
 )
 from ansible_collections.slipway.mlops.plugins.module_utils import _host_input as host_input
@@ -140,6 +143,53 @@ def test_an_fstab_keeps_every_foreign_byte(content: bytes) -> None:
     added = written[len(content) :]
     assert added.strip(b"\n").count(b"\n") == 0 and b"/ais/disk7" in added
     assert entry in [line.entry for line in _fstab.lines(written)]
+    for line in _fstab.lines(content):
+        rewritten = _fstab.declare(content, entry, line.number)
+        assert entry in [other.entry for other in _fstab.lines(rewritten) if other.number == line.number]
+        assert [other for other in _fstab.lines(rewritten) if other.number != line.number] == [
+            other for other in _fstab.lines(content) if other.number != line.number
+        ]
+        assert len(rewritten.split(b"\n")) == len(content.split(b"\n"))
+        assert _without(rewritten, line.number) == _without(content, line.number)
+
+
+def _without(content: bytes, number: int) -> list[bytes]:
+    rows = content.split(b"\n")
+    return rows[: number - 1] + rows[number:]
+
+
+SIZE = 3 << 20
+FIELDS = st.sampled_from([(4, 4), (8, 8), (56, 8), (84, 4), (100, 2), (102, 2), (104, 2), (120, 5), (126, 1)])
+
+
+@given(
+    st.lists(st.tuples(FIELDS, st.sampled_from([b"\0", b"\xff", b"\x7f", b"\x01", b"\x80"])), max_size=4),
+    st.lists(st.tuples(st.sampled_from(_block_signatures._TABLE), st.binary(max_size=24)), max_size=3),
+)
+@EXAMPLES
+def test_any_bytes_of_a_disk_are_looked_at_within_its_bounds(fields: list[tuple[tuple[int, int], bytes]], magics: list[tuple[Any, bytes]]) -> None:
+    """An XFS of version 4, which no checksum protects, with fields of extreme values, and beginnings of other formats."""
+    head = bytearray(SIZE)
+    head[:4] = b"XFSB"
+    struct.pack_into(">IQ", head, 4, 4096, SIZE // 4096)
+    struct.pack_into(">Q", head, 56, 128)
+    struct.pack_into(">II", head, 84, 4096, 4)
+    struct.pack_into(">HHHH", head, 100, 0xB4A4, 512, 512, 8)
+    head[120:125] = bytes([12, 9, 9, 3, 12])
+    for (offset, length), value in fields:
+        head[offset : offset + length] = value * length
+    for (_name, offset, magic), tail in magics:
+        if 0 <= offset < len(head) - 64:
+            head[offset : offset + len(magic) + len(tail)] = magic + tail
+
+    def read(offset: int, length: int) -> bytes:
+        assert 0 <= offset <= offset + length <= SIZE
+        return bytes(head[offset : offset + length])
+
+    content = _block_signatures.inspect(read, SIZE)
+    assert not content.blank and not content.error and content.describe().isprintable()
+    if content.xfs and content.xfs.size <= SIZE:
+        _xfs_superblock.root_is_empty(content.xfs, read)
 
 
 KUBELETS = [
