@@ -59,6 +59,16 @@ def test_findmnt_and_mount_all_accept_the_fstab(host: Sandbox) -> None:
     assert not host.datafs(*disks)["changed"]
 
 
+def test_an_fstab_behind_a_link_stays_there_and_its_passwords_are_not_shown(host: Sandbox) -> None:
+    host.write("/etc/fstab.real", FSTAB + "\n//nas/x /x cifs password=hunter2,noauto 0 0")
+    host.run("ln", "-sf", "fstab.real", "/etc/fstab")
+    host.run("chmod", "600", "/etc/fstab.real")
+    result = host.datafs(two(host)[0])
+    assert host.run("readlink", "/etc/fstab") == "fstab.real\n" and host.run("stat", "-c", "%a", "/etc/fstab.real") == "600\n"
+    assert result["disks"][0]["uuid"] in host.read("/etc/fstab.real") and "hunter2" in host.read("/etc/fstab.real")
+    assert result["disks"][0]["uuid"] in str(result["diff"]) and "hunter2" not in str(result)
+
+
 def test_the_directory_under_a_mount_is_immutable(host: Sandbox) -> None:
     disks = two(host)[:1]
     host.datafs(*disks)
