@@ -17,18 +17,22 @@ help: ## this list
 
 venv: .venv/.stamp ## the virtual environment with everything that development needs
 .venv/.stamp: requirements-dev.txt
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is missing: apt-get install python3 python3-venv"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is missing: apt-get install python3 python3-venv"; exit 1; }
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-# With KUBECONFIG and INVENTORY the platform goes to a cluster of yours and no lab is made.
+# With KUBECONFIG and INVENTORY the platform goes to a cluster of yours and no lab is made. An exported KUBECONFIG alone means nothing: an admin's shell
+# has one, and the lab's inventory is not for that cluster.
 demo: venv ## the whole platform on the lab, or on your cluster: KUBECONFIG=... INVENTORY=...
-ifndef KUBECONFIG
+ifneq ($(INVENTORY),inventories/lab)
+	@test -n "$(KUBECONFIG)" || { echo "INVENTORY=$(INVENTORY) is not the lab's: name its cluster, too, by KUBECONFIG=..."; exit 1; }
+	ansible-playbook site.yml -i $(INVENTORY) -e slipway_kubeconfig=$(abspath $(KUBECONFIG))
+else ifeq ($(origin KUBECONFIG),command line)
+	@echo "KUBECONFIG=$(KUBECONFIG) is not the lab's: name your hosts, too, by INVENTORY=..."; exit 1
+else
 	lab/lab up
 	ansible-playbook site.yml -i $(INVENTORY)
-else
-	ansible-playbook site.yml -i $(INVENTORY) -e slipway_kubeconfig=$(abspath $(KUBECONFIG))
 endif
 
 lab: venv ## a real Kubernetes on this machine (the first time about 20 minutes)
@@ -46,7 +50,7 @@ types: venv ## mypy --strict over the shared code
 	mypy
 
 test-unit: venv ## the pure layers and contracts, in seconds
-	pytest tests/unit -q
+	pytest tests/unit -q -n 2
 
 sanity: venv ## ansible-test sanity
 	tests/sanity/run 3.11
@@ -75,10 +79,10 @@ integration: venv browser ## everything on the lab that is not long
 
 test: venv ## everything: lint, types, unit, sanity, lab, Molecule, integration
 	@tests/step lint $(MAKE) --no-print-directory lint
-	@tests/step types mypy
-	@tests/step unit pytest tests/unit -q -n 2
+	@tests/step types $(MAKE) --no-print-directory types
+	@tests/step unit $(MAKE) --no-print-directory test-unit
 	@tests/step fuzz pytest tests/fuzz -q -n 2
-	@tests/step sanity tests/sanity/run 3.11
+	@tests/step sanity $(MAKE) --no-print-directory sanity
 	@tests/step next $(MAKE) --no-print-directory test-next
 	@STEP_SHOW=yes tests/step lab lab/lab up
 	@tests/step molecule $(MAKE) --no-print-directory molecule
