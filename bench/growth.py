@@ -18,7 +18,7 @@ from pathlib import Path
 
 import contenders
 import hosts
-from results import FOLDER, Bench
+from results import FOLDER, Bench, svg
 
 FAR = 1000  # hosts or objects to which the line is carried on
 NAMESPACE = "bench-growth"
@@ -62,12 +62,7 @@ def picture(title: str, series: dict[str, dict[int, list[float]]]) -> str:
     width, height, left, top = 640, 300, 60, 50
     right = max(max(points) for points in series.values())
     high = max(value for points in series.values() for values in points.values() for value in values) * 1.1
-    style = "<style>text{fill:#1d2430}svg{background:#fff}@media(prefers-color-scheme:dark){text{fill:#e4e8ed}svg{background:#14181d}}</style>"
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width + 130} {height + 100}" font-family="system-ui, sans-serif" font-size="12">{style}',
-        f'<text x="10" y="24" font-size="15" font-weight="600">{html.escape(title)}</text>',
-        f'<path d="M{left} {top}V{top + height}H{left + width}" stroke="#8a94a3" fill="none"/>',
-    ]
+    parts = [f'<path d="M{left} {top}V{top + height}H{left + width}" stroke="#8a94a3" fill="none"/>']
 
     def at(number: float, value: float) -> tuple[float, float]:
         return left + number / right * width, top + height - value / high * height
@@ -84,7 +79,7 @@ def picture(title: str, series: dict[str, dict[int, list[float]]]) -> str:
     for step in range(5):
         value = high * step / 4
         parts.append(f'<text x="{left - 6}" y="{at(0, value)[1] + 4:.1f}" text-anchor="end">{value:.1f} s</text>')
-    return "".join(parts) + "</svg>\n"
+    return svg(title, width + 130, height + 100, parts)
 
 
 def main() -> None:

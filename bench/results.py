@@ -108,8 +108,13 @@ def plot(title: str, rows: list[Row]) -> str:
         parts.append(f'<path d="M{260 + min(row.samples) * scale:.1f} {y + 9}H{260 + max(row.samples) * scale:.1f}" stroke="#e08a00" stroke-width="2"/>')
         parts.append(f'<text x="{266 + max(row.samples) * scale:.1f}" y="{y + 13}">{_figure(row.median, row.unit)} {html.escape(row.unit)}</text>')
         y += 20
+    return svg(title, 800, y + 16, parts)
+
+
+def svg(title: str, width: int, height: int, parts: list[str]) -> str:
+    """A picture with its title, for light and dark pages."""
     style = "<style>text{fill:#1d2430}svg{background:#fff}@media(prefers-color-scheme:dark){text{fill:#e4e8ed}svg{background:#14181d}}</style>"
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 800 {y + 16}" font-family="system-ui, sans-serif" font-size="12">{style}'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="system-ui, sans-serif" font-size="12">{style}'
     return head + f'<text x="10" y="24" font-size="15" font-weight="600">{html.escape(title)}</text>' + "".join(parts) + "</svg>\n"
 
 
