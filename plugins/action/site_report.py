@@ -28,8 +28,9 @@ class ActionModule(K8sAction):
     def _gathered(self, roles: dict[str, Any]) -> dict[str, Any]:
         hostvars, groups = self._task_vars["hostvars"], self._task_vars["groups"]
         hosts = sorted({host for group in _inventory.GROUPS for host in groups.get(group, ())})
+        asked = sorted({*hosts, *(host for expected in roles.values() for host in expected)})
         return {
-            "results": {host: {role: hostvars[host][f"__{role}_result"] for role in roles if f"__{role}_result" in hostvars[host]} for host in hosts},
+            "results": {host: {role: hostvars[host][f"__{role}_result"] for role in roles if f"__{role}_result" in hostvars[host]} for host in asked},
             "hosts": {
                 host: {
                     "address": str(hostvars[host].get("ansible_host", "")),

@@ -16,6 +16,7 @@ author:
   - The slipway authors (@slipway-mlops)
 """
 
+import sys
 import time
 from dataclasses import asdict
 from typing import Any
@@ -36,17 +37,24 @@ class CallbackModule(CallbackBase):
         self.began = time.monotonic()
         self.run = record.Run()
         self.stage = ""
+        self.goes_on = False
         self.play = 0
         self.starts: dict[tuple[str, str], float] = {}
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         args = context.CLIARGS
         self.run.playbook = str((args.get("args") or [""])[0])
-        self.run.inventory = tuple(str(source) for source in args.get("inventory") or ())
+        self.run.command = record.shown(sys.argv)
+        self.run.limit = str(args.get("subset") or "")
+        self.run.tags = tuple(tag for tag in args.get("tags") or () if tag != "all")
+        self.run.skipped_tags = tuple(args.get("skip_tags") or ())
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         # A stage that another one imports, as `verify` does with `hosts`, counts as part of that one.
-        self.stage = self.run.stage(str(play.vars.get("slipway_stage") or play.get_name()))
+        name, within = str(play.get_name()), play.vars.get("slipway_stage")
+        self.stage = self.run.stage(str(within) if within and not name.startswith("Inventory") else name)
+        # Playbooks that only look go on in spite of failures. That is no reason to be silent about them.
+        self.goes_on = bool(play.vars.get("slipway_is_dry_run")) or self.stage == "Verify"
         self.play += 1
 
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
@@ -56,7 +64,7 @@ class CallbackModule(CallbackBase):
         self._add(result, "changed" if result._result.get("changed") else "ok")
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
-        self._add(result, "ok" if ignore_errors else "failed")
+        self._add(result, "ok" if ignore_errors and not self.goes_on else "failed")
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
         self._add(result, "unreachable")
@@ -80,11 +88,14 @@ class CallbackModule(CallbackBase):
         # Censored results say so themselves; nothing of them is looked at.
         hidden = bool(values.get("_ansible_no_log") or values.get("censored"))
         failed = outcome in ("failed", "unreachable")
+        role = task._role.get_name() if task._role else ""
+        tag = role.rsplit(".", 1)[-1]
         self.run.steps.append(
             record.Step(
                 stage=self.stage,
                 play=self.play,
-                role=task._role.get_name() if task._role else "",
+                role=role,
+                tag=tag if tag in task.tags else "",
                 task=task.name or task.action,
                 host=host,
                 at=start - self.began,

@@ -13,33 +13,38 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.slipway.mlops.plugins.module_utils._run_record import changed_lines
+
 SCHEMA = 1
 READY = "ready"
+CONTROLLER = "localhost"  # what a role does there it does to the cluster
 
 
 def item(area: str, where: str, what: str, state: str, reason: str) -> dict[str, str]:
-    """One line of the readiness table. `state`: ready, progressing, failed, absent or differs."""
+    """One line of the readiness table. `state`: ready, progressing, failed, absent, differs or unknown."""
     return {"area": area, "where": where, "what": what, "state": state, "reason": reason}
 
 
 def host_items(results: Mapping[str, Mapping[str, Any]], expected: Mapping[str, Iterable[str]]) -> list[dict[str, str]]:
-    """Readiness of host roles. `results`: host -> role -> the role's result of a check-mode run; `expected`: role -> hosts that must have one."""
+    """Readiness of roles. `results`: host -> role -> the role's result of a check-mode run; `expected`: role -> hosts that must have one."""
     items = []
     for role, hosts in expected.items():
         for host in hosts:
-            result = results.get(host, {}).get(role)
-            items.append(item("hosts", host, role, *_host_state(result)))
+            place = ("cluster", "cluster") if host == CONTROLLER else ("hosts", host)
+            items.append(item(*place, role, *host_state(results.get(host, {}).get(role))))
     return items
 
 
-def _host_state(result: Any) -> tuple[str, str]:
+def host_state(result: Any) -> tuple[str, str]:
+    """State and reason of a role on a host, from what its module said in check mode."""
     if not isinstance(result, Mapping):
         return "absent", "was not read back: the host was unreachable, left out by --limit, or an earlier role failed there"
+    if result.get("unreachable"):
+        return "failed", "the host was unreachable: " + str(result.get("msg", "no reason given"))
     if result.get("failed"):
         return "failed", str(result.get("msg", "no reason given"))
     if result.get("changed"):
-        lines = [str(line) for line in result.get("actions") or ()]
-        return "differs", "is not as the inventory says: " + ("; ".join(lines) or "the role would change it")
+        return "differs", "is not as the inventory says: " + ("; ".join(changed_lines(result)) or "the role would change it")
     if result.get("skipped"):
         return READY, "nothing to do: " + str(result.get("skip_reason", "the role does not apply here"))
     return READY, str(result.get("msg") or "as the inventory says")

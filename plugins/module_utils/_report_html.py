@@ -20,7 +20,6 @@ def page(report: Mapping[str, Any], template: str, load: Mapping[str, Any] | Non
     import jinja2  # here: ansible-test imports every file without it
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["size"] = size
     text = Path(template).read_text(encoding="utf-8")
     return environment.from_string(text).render(
         report=report, load=load, topology=topology(report["nodes"]), timeline=timeline(report["run"]["steps"]) if report["run"] else ""
@@ -41,7 +40,7 @@ def topology(nodes: Sequence[Mapping[str, Any]]) -> str:
     columns = max(1, min(4, len(nodes)))
     boxes, heights = [], []
     for index, node in enumerate(nodes):
-        lines = [("disk", f"{disk.get('path', '?')}  {size(float(disk.get('size_bytes') or 0))}", True) for disk in node.get("disks", ())]
+        lines = [("disk", f"{disk.get('path', '?')}  {size(float(disk.get('size_bytes') or 0))}", disk.get("ready", True)) for disk in node.get("disks", ())]
         lines += [("pod", f"{pod.get('name', '?')}", pod.get("state") == "ready") for pod in node.get("pods", ())]
         boxes.append((index, node, lines))
         heights.append(PAD * 2 + 40 + LINE * len(lines))
@@ -50,8 +49,8 @@ def topology(nodes: Sequence[Mapping[str, Any]]) -> str:
     for index, node, lines in boxes:
         row, column = divmod(index, columns)
         left, top = column * (NODE_WIDTH + PAD) + 1, sum(rows[:row]) + row * PAD + 1
-        state = "ready" if node.get("ready") else "bad"
-        parts.append(f'<g transform="translate({left},{top})"><rect class="node {state}" width="{NODE_WIDTH}" height="{rows[row]}" rx="8"/>')
+        state = {True: "", None: " unknown"}.get(node.get("ready"), " bad")
+        parts.append(f'<g transform="translate({left},{top})"><rect class="node{state}" width="{NODE_WIDTH}" height="{rows[row]}" rx="8"/>')
         parts.append(f'<text class="name" x="{PAD}" y="24">{_text(node.get("name", "?"), 24)}</text>')
         parts.append(f'<text class="sub" x="{PAD}" y="42">{_text(", ".join(node.get("roles", ())) or node.get("address", ""), 34)}</text>')
         for number, (kind, label, good) in enumerate(lines):

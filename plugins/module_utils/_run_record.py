@@ -4,17 +4,25 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 CHANGING = ("created", "updated", "deleted")
+# Roles that change their hosts together: one host alone would be at odds with the others.
+TOGETHER = ("host_mtu",)
+SECRET = re.compile(r"pass|secret|token|credential|_key", re.IGNORECASE)
 # What a run of this stage alone ends with, where nothing failed and nothing is left to verify.
 ENDS = {
     "Inventory": "Only the inventory was looked at; it can work. `ansible-playbook playbooks/plan.yml` says what site.yml would do.",
     "Images": "The registry holds the images of the workloads.",
     "Uninstall": "What site.yml made is gone; claims, volumes, generated Secrets, namespaces and the content of disks stay until they are named.",
+    "Training": "The Job has ended and its run is in MLflow.",
+    "Load": "The load has ended, and what it put there is gone. The report of the next `playbooks/verify.yml` shows what was measured.",
+    "Restore": "The database holds what the dump holds.",
 }
 
 
@@ -33,6 +41,7 @@ class Step:
     check: bool = False  # a look ahead or a reading back: `changed` means that it differs
     lines: tuple[str, ...] = ()
     reason: str = ""
+    tag: str = ""  # of the role, where the task bears it
 
 
 @dataclass
@@ -40,7 +49,10 @@ class Run:
     """The steps of one `ansible-playbook`, with what is needed to say how to go on."""
 
     playbook: str = ""
-    inventory: tuple[str, ...] = ()
+    command: tuple[str, ...] = ("ansible-playbook", "site.yml")  # as it was given
+    limit: str = ""
+    tags: tuple[str, ...] = ()  # that were chosen
+    skipped_tags: tuple[str, ...] = ()
     stages: list[str] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     report: dict[str, Any] | None = None
@@ -50,6 +62,17 @@ class Run:
         """Whether the run only looked ahead: something was looked at in check mode, and nothing outside it could change."""
         looked = [step.check for step in self.steps if step.stage != "Inventory" and step.outcome != "skipped"]
         return self.report is None and bool(looked) and all(looked)
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it kept to some hosts or tags."""
+        return bool(self.limit or self.tags or self.skipped_tags)
+
+    @property
+    def alone(self) -> str:
+        """The only stage of the run, but for the check of the inventory before it; empty where there were several."""
+        worked = [name for name in self.stages if name != "Inventory"] or self.stages
+        return worked[0] if len(worked) == 1 else ""
 
     def stage(self, play_name: str) -> str:
         """The stage of a play: what stands before `|` in its name."""
@@ -67,11 +90,17 @@ def changed_lines(result: Mapping[str, Any]) -> tuple[str, ...]:
             place = f"{item['namespace']}/" if item.get("namespace") else ""
             assumed = " (assumed: the server could not be asked)" if item.get("assumed") else ""
             lines.append(f"{item['action']} {item.get('kind')} {place}{item.get('name')}{assumed}")
+    for part in result.get("results") or ():  # of a loop
+        if isinstance(part, Mapping):
+            lines += changed_lines(part)
     return tuple(lines)
 
 
 def reason_of(result: Mapping[str, Any]) -> str:
-    """Why a step failed, in the module's own words."""
+    """Why a step failed, in the module's own words; of a loop those of what failed in it."""
+    parts = [part for part in result.get("results") or () if isinstance(part, Mapping) and (part.get("failed") or part.get("unreachable"))]
+    if parts:
+        return "\n".join(reason_of(part) for part in parts)
     for key in ("msg", "stderr", "exception"):
         text = str(result.get(key) or "").strip()
         if text:
@@ -79,15 +108,24 @@ def reason_of(result: Mapping[str, Any]) -> str:
     return "no reason given; run again with -vvv"
 
 
+def shown(argv: Sequence[str]) -> tuple[str, ...]:
+    """The command as it may be shown: variables that may be secrets are not said again."""
+    words = [os.path.basename(argv[0])] if argv else []
+    for before, word in zip(argv, argv[1:]):
+        flag = next((flag for flag in ("--extra-vars=", "-e") if word.startswith(flag)), "")
+        value = word if before in ("-e", "--extra-vars") else word[len(flag) :] if flag else "@"
+        hidden = not value.startswith("@") and SECRET.search(value)
+        words.append(word[: len(word) - len(value)] + "(as before)" if hidden else word)
+    return tuple(words)
+
+
 def again(run: Run, step: Step) -> str:
-    """The command that repeats just the failed step."""
-    words = ["ansible-playbook", run.playbook or "site.yml"]
-    for source in run.inventory:
-        words += ["-i", source]
-    if step.host != "localhost":
+    """The same command, kept to the failed step where nobody has chosen hosts or tags. What was chosen stays as it is."""
+    words = list(run.command)
+    if step.host != "localhost" and not run.limit and step.role.rsplit(".", 1)[-1] not in TOGETHER:
         words += ["--limit", f"{step.host},localhost"]
-    if step.role:
-        words += ["--tags", step.role.rsplit(".", 1)[-1]]
+    if step.tag and not run.tags:
+        words += ["--tags", step.tag]
     return " ".join(shlex.quote(word) for word in words)
 
 
@@ -102,8 +140,9 @@ def summary(run: Run, seconds: float) -> list[str]:
     lines.append(f"{'all':<34}{'':>9}{'':>8}{seconds:>9.1f}")
     if run.is_dry:
         lines += ["", *_foreseen(run)]
-    failures = [step for step in run.steps if step.outcome in ("failed", "unreachable")]
-    for step in failures:
+    failures = _failures(run)
+    # The report, and the task that wrote it, say everything that the stage `verify` found.
+    for step in failures if run.report is None else [step for step in failures if step.stage != "Verify" or step is failures[-1]]:
         lines += [
             "",
             f"FAILED  {step.role + ': ' if step.role else ''}{step.task}",
@@ -112,6 +151,9 @@ def summary(run: Run, seconds: float) -> list[str]:
             f"  then  {again(run, step)}",
         ]
     lines += ["", verdict(run, bool(failures))]
+    if run.report is not None and run.report.get("ready"):
+        for service in run.report.get("services") or ():
+            lines += [f"  {service['name']}: {service['url']}", f"    {service['how']}"]
     return lines
 
 
@@ -122,19 +164,38 @@ def verdict(run: Run, failed: bool) -> str:
         if run.report.get("ready") and not failed:
             return f"READY: everything that the inventory asks for was read back. The report: {place}"
         return f"NOT READY: the report says what is missing and why: {place}"
+    if failed and run.alone == "Inventory":
+        return "REFUSED: no host and no cluster was touched. Mend the inventory, then run the same command again."
+    if failed and run.is_dry:
+        return "NOT ALL WAS SEEN: what failed above could not be looked at; nothing was touched. Mend it, then look again."
+    if failed and run.alone in ENDS:
+        return "NOT DONE: mend the above, then run the same command again."
     if failed:
         return "NOT VERIFIED: the run stopped before it could read back what it made. Mend the above, then run the same command again."
     if run.is_dry:
         return "This was a look ahead: nothing was touched. Run the same without --check (or site.yml instead of plan.yml) to do it."
-    if len(run.stages) == 1 and run.stages[0] in ENDS:
-        return ENDS[run.stages[0]]
+    if run.alone == "Uninstall" and run.is_part:
+        return "What the chosen hosts and tags have of it is gone; everything else is as it was."
+    if run.alone in ENDS:
+        return ENDS[run.alone]
     return "NOT VERIFIED: the stage `verify` was not part of this run; `ansible-playbook playbooks/verify.yml` reads everything back."
+
+
+def _failures(run: Run) -> list[Step]:
+    """Of a host that nobody could reach the first time is enough: a look ahead tries again and again."""
+    failures, gone = [], set()
+    for step in run.steps:
+        if step.outcome == "failed" or (step.outcome == "unreachable" and step.host not in gone):
+            failures.append(step)
+        if step.outcome == "unreachable":
+            gone.add(step.host)
+    return failures
 
 
 def _foreseen(run: Run) -> list[str]:
     steps = [step for step in run.steps if step.outcome == "changed"]
     if not steps:
-        return ["Nothing would change."]
+        return ["Nothing would change" + (", as far as it could be looked at." if _failures(run) else ".")]
     lines = ["What would change:"]
     for host in dict.fromkeys(step.host for step in steps):
         lines.append(f"  {'cluster' if host == 'localhost' else host}")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.slipway.mlops.plugins.module_utils import _health, _report
-from ansible_collections.slipway.mlops.plugins.module_utils._model import READY, ClusterError, Forbidden, Object
+from ansible_collections.slipway.mlops.plugins.module_utils._model import READY, ClusterError, Forbidden, Object, Refused
 
 if TYPE_CHECKING:
     from ansible_collections.slipway.mlops.plugins.module_utils._module import Call
@@ -23,6 +23,7 @@ ARGUMENTS: dict[str, Any] = {
     "services": {"type": "list", "elements": "dict", "default": []},
 }
 
+NOT_RUN = "was not run: something that it needs failed"
 OURS = "app.kubernetes.io/part-of=slipway"
 
 
@@ -34,7 +35,7 @@ def run(call: Call) -> dict[str, Any]:
     """
     params = call.params
     gathered = params["gathered"]
-    proofs = [proof for proof in params["proofs"] if proof]
+    proofs = [proved(proof) for proof in params["proofs"] if proof]
     items = [
         *_report.host_items(gathered["results"], params["host_roles"]),
         *_report.object_items(params["objects"]),
@@ -48,13 +49,13 @@ def run(call: Call) -> dict[str, Any]:
         "context": "",
         "versions": {},
     }
-    nodes: list[Object] = []
+    nodes: list[Object] | None = None
     pods: list[Object] = []
     try:
         about |= {"server": call.cluster.server, "context": call.cluster.context}
-        nodes, pods = _all(call, "Node"), _all(call, "Pod", OURS)
+        nodes, pods = _all(call, "Node"), _all(call, "Pod", OURS) or []
         about["versions"] = versions(json.loads(call.cluster.request("GET", "/version").body), pods)
-    except ClusterError as error:
+    except (ClusterError, Refused) as error:
         items.append(_report.item("cluster", "API server", "answers", "failed", str(error)))
     report = _report.build(
         items=items,
@@ -63,19 +64,21 @@ def run(call: Call) -> dict[str, Any]:
         proofs=proofs,
         about=about,
     )
-    paths = _report.write(report, params["directory"], gathered["template"])
     for entry in report["items"]:
         if entry["state"] != READY:
             call.progress(f"{entry['where']}/{entry['what']}: {entry['state']}, {entry['reason']}")
-    result: dict[str, Any] = {
-        "changed": False,
-        "ready": report["ready"],
-        "counts": report["counts"],
-        "slipway_report": {**paths, "template": gathered["template"], "ready": report["ready"]},
-    }
+    result: dict[str, Any] = {"changed": False, "ready": report["ready"], "counts": report["counts"]}
+    if not call.check_mode:
+        paths = _report.write(report, params["directory"], gathered["template"])
+        result["slipway_report"] = {**paths, "template": gathered["template"], "ready": report["ready"], "services": report["services"]}
     if not report["ready"]:
-        result |= {"failed": True, "msg": sentence(report, paths["html"])}
+        result |= {"failed": True, "msg": sentence(report, "none, in check mode" if call.check_mode else paths["html"])}
     return result
+
+
+def proved(proof: Mapping[str, Any]) -> dict[str, Any]:
+    """A proof with everything that the schema wants. One that failed before it could judge has no `ready`."""
+    return {"name": "a proof", "ready": False, **proof, "reason": str(proof.get("reason") or proof.get("msg") or NOT_RUN)}
 
 
 def sentence(report: Mapping[str, Any], page: str) -> str:
@@ -88,13 +91,17 @@ def sentence(report: Mapping[str, Any], page: str) -> str:
     return "\n".join([f"{len(bad)} of {len(report['items'])} things are not ready:", *shown, *more, f"The report: {page}"])
 
 
-def pictures(gathered: Mapping[str, Any], nodes: list[Object], pods: list[Object]) -> list[dict[str, Any]]:
-    """The machines of the picture: hosts of the inventory and nodes of the cluster, under one name where they are the same."""
-    by_name = {node["metadata"]["name"]: node for node in nodes}
+def pictures(gathered: Mapping[str, Any], nodes: list[Object] | None, pods: list[Object]) -> list[dict[str, Any]]:
+    """The machines of the picture: hosts of the inventory and nodes of the cluster, under one name where they are the same.
+
+    `nodes` None: nobody could be asked, so that of no machine it is known whether it is ready.
+    """
+    by_name = {node["metadata"]["name"]: node for node in nodes or ()}
     pictured = []
     for host, facts in gathered["hosts"].items():
         node = by_name.pop(facts.get("node") or host, None)
-        pictured.append(_machine(host, node, facts, gathered["results"].get(host, {}), pods))
+        machine = _machine(host, node, facts, gathered["results"].get(host, {}), pods)
+        pictured.append({**machine, "ready": None} if nodes is None else machine)
     # Of nodes that no inventory names, only those matter on which something of ours runs.
     used = {pod["spec"].get("nodeName") for pod in pods}
     pictured += [_machine(name, node, {}, {}, pods) for name, node in by_name.items() if name in used]
@@ -120,13 +127,14 @@ def _machine(name: str, node: Object | None, facts: Mapping[str, Any], results: 
 
 
 def disks(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Data disks as `xfs_datafs` reports them."""
+    """Data disks as `xfs_datafs` reports them. One with steps to do is not as the inventory says; where the module failed, none is known to be."""
     return [
         {
             "path": str(disk.get("path") or ""),
             "device": str(disk.get("device") or ""),
             "uuid": str(disk.get("uuid") or ""),
             "size_bytes": int(disk.get("size_bytes") or 0),
+            "ready": not (result.get("failed") or disk.get("actions")),
         }
         for disk in result.get("disks") or ()
     ]
@@ -142,11 +150,11 @@ def versions(server: Mapping[str, Any], pods: list[Object]) -> dict[str, str]:
     return found
 
 
-def _all(call: Call, kind: str, labels: str = "") -> list[Object]:
+def _all(call: Call, kind: str, labels: str = "") -> list[Object] | None:
     try:
         return call.cluster.list("v1", kind, labels=labels).items
     except Forbidden:  # an account of one namespace: the picture stays empty, the judgement does not need it
-        return []
+        return None
 
 
 def _is_finished(pod: Object) -> bool:

@@ -12,7 +12,7 @@ description:
     and the proofs by real clients, adds nodes, disks and pods, and writes C(report.json) and C(report.html).
   - The task fails if anything is not ready, after the report is written. Nothing read back is not success, either.
   - The schema of C(report.json) is C(docs/report.schema.json). C(report.html) needs no other file and no network.
-  - Runs on the controller; it changes nothing in the cluster.
+  - Runs on the controller; it changes nothing in the cluster. In check mode it judges and writes nothing.
 extends_documentation_fragment: [slipway.mlops.k8s]
 options:
   directory:
@@ -20,7 +20,9 @@ options:
     type: path
     default: report
   host_roles:
-    description: For each host role the hosts that must have been read back, by what the role registered as C(__<role>_result).
+    description:
+      - For each role the hosts that must have been read back, by what the role registered as C(__<role>_result).
+      - What C(localhost) has registered is told as the cluster's.
     type: dict
     default: {}
   objects:
@@ -29,7 +31,7 @@ options:
     elements: dict
     default: []
   proofs:
-    description: What the roles' proofs registered, C({name, ready, reason, seconds, facts}).
+    description: What the roles' proofs registered, C({name, ready, reason, seconds, facts}). One without C(ready) was not run, and counts as failed.
     type: list
     elements: dict
     default: []
@@ -64,9 +66,9 @@ counts:
   sample: {ready: 24, not_ready: 0}
 slipway_report:
   description: Paths of what was written; the callback M(slipway.mlops.summary) completes it.
-  returned: always
+  returned: not in check mode
   type: dict
-  sample: {json: report/report.json, html: report/report.html, ready: true}
+  sample: {json: report/report.json, html: report/report.html, ready: true, services: []}
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -69,7 +69,14 @@ def full_report() -> dict:
     [
         ({"changed": False}, "ready", "as the inventory says"),
         ({"changed": True, "actions": ["mount /ais/disk0"]}, "differs", "is not as the inventory says: mount /ais/disk0"),
+        (
+            {"changed": True, "objects": [{"action": "updated", "kind": "DaemonSet", "namespace": "gpu", "name": "p"}]},
+            "differs",
+            "is not as the inventory says: updated DaemonSet gpu/p",
+        ),
         ({"failed": True, "msg": "EIO"}, "failed", "EIO"),
+        ({"unreachable": True, "msg": "Failed to connect"}, "failed", "the host was unreachable: Failed to connect"),
+        ({"unreachable": True, "changed": False, "msg": "Failed to connect"}, "failed", "the host was unreachable: Failed to connect"),
         ({"skipped": True, "skip_reason": "no GPU"}, "ready", "nothing to do: no GPU"),
         (None, "absent", "was not read back: the host was unreachable, left out by --limit, or an earlier role failed there"),
     ],
@@ -77,6 +84,32 @@ def full_report() -> dict:
 def test_a_host_role_is_judged_by_its_dry_run(result, state, reason) -> None:
     (entry,) = _report.host_items({"w1": {"r": result}}, {"r": ["w1"]})
     assert (entry["state"], entry["reason"]) == (state, reason)
+
+
+def test_what_the_controller_did_is_told_as_the_clusters() -> None:
+    (entry,) = _report.host_items({"localhost": {"node_labels": {"changed": True, "actions": ["node w1: label a -> b"]}}}, {"node_labels": ["localhost"]})
+    assert (entry["area"], entry["where"], entry["state"]) == ("cluster", "cluster", "differs")
+
+
+@pytest.mark.parametrize(
+    ("ready", "changed", "text"), [(True, False, "Nothing: everything was already"), (False, False, "<p>Nothing.</p>"), (False, True, "<br>")]
+)
+def test_the_page_does_not_call_good_what_is_not(ready, changed, text) -> None:
+    report = {**full_report(), "ready": ready}
+    if not changed:
+        report["run"]["steps"][0]["outcome"] = "ok"
+    assert text in _report_html.page(report, TEMPLATE)
+
+
+@pytest.mark.parametrize(("ready", "shape"), [(True, 'class="node"'), (False, 'class="node bad"'), (None, 'class="node unknown"')])
+def test_a_node_that_nobody_could_be_asked_about_is_not_red(ready, shape) -> None:
+    assert shape in _report_html.topology([{"name": "w1", "ready": ready}])
+
+
+def test_a_disk_that_is_not_as_declared_is_red() -> None:
+    disks = [{"path": "/a", "ready": True}, {"path": "/b", "ready": False}]
+    drawn = _report_html.topology([{"name": "w1", "ready": True, "disks": disks}])
+    assert drawn.count('class="disk"') == drawn.count('class="disk bad"') == 1
 
 
 def test_nothing_read_back_is_not_ready() -> None:
@@ -92,6 +125,9 @@ def test_one_thing_that_is_not_ready_makes_the_whole_not_ready() -> None:
 def test_the_report_keeps_to_its_published_schema() -> None:
     schema = json.loads((ROOT / "docs/report.schema.json").read_text())
     jsonschema.validate(full_report(), schema, cls=jsonschema.Draft202012Validator)
+    forbidden = full_report()
+    forbidden["items"][0]["state"], forbidden["nodes"][0]["ready"] = "unknown", None
+    jsonschema.validate(forbidden, schema, cls=jsonschema.Draft202012Validator)
     broken = full_report()
     broken["items"][0]["state"] = "splendid"
     with pytest.raises(jsonschema.ValidationError):

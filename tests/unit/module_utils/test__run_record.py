@@ -2,16 +2,26 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils import _run_record as record
 
 
 def step(**values) -> record.Step:
-    base = {"stage": "Hosts", "role": "slipway.mlops.ais_datafs", "task": "Disks are mounted", "host": "w1", "at": 1.0, "seconds": 2.0, "outcome": "ok"}
+    base = {
+        "stage": "Hosts",
+        "role": "slipway.mlops.ais_datafs",
+        "tag": "ais_datafs",
+        "task": "Disks are mounted",
+        "host": "w1",
+        "at": 1.0,
+        "seconds": 2.0,
+        "outcome": "ok",
+    }
     return record.Step(**{**base, **values})
 
 
 def run(*steps: record.Step, **values) -> record.Run:
-    made = record.Run(playbook="site.yml", inventory=("inventories/lab",), **values)
+    made = record.Run(**{"playbook": "site.yml", "command": ("ansible-playbook", "site.yml", "-i", "inventories/lab"), **values})
     for one in steps:
         made.stage(one.stage)
         made.steps.append(one)
@@ -62,3 +72,90 @@ def test_a_look_ahead_lists_what_would_change_and_counts_nothing_as_changed() ->
     assert "w2" not in text
     assert lines[1].split() == ["Hosts", "0", "0", "2.0"]
     assert "nothing was touched" in lines[-1]
+
+
+def test_the_next_command_keeps_what_was_given_and_adds_nothing_to_what_was_chosen() -> None:
+    given = (
+        "ansible-playbook",
+        "site.yml",
+        "-i",
+        "inventories/lab",
+        "--check",
+        "-e",
+        "slipway_kubeconfig=/x y",
+        "--skip-tags",
+        "aim",
+        "--limit",
+        "ais_targets",
+    )
+    command = record.again(run(command=given, limit="ais_targets", tags=("ais_datafs",)), step(outcome="failed"))
+    assert command == "ansible-playbook site.yml -i inventories/lab --check -e 'slipway_kubeconfig=/x y' --skip-tags aim --limit ais_targets"
+
+
+def test_a_role_that_changes_hosts_together_is_not_kept_to_one() -> None:
+    assert "--limit" not in record.again(run(), step(role="slipway.mlops.host_mtu", tag="host_mtu", outcome="failed"))
+
+
+def test_a_task_that_does_not_bear_the_tag_of_its_role_is_not_chosen_by_it() -> None:
+    assert "--tags" not in record.again(run(), step(role="slipway.mlops.postgresql", tag="", host="localhost"))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["-e", "postgresql_admin_password=x"], ["-e", "(as before)"]),
+        (["--extra-vars=api_token=x"], ["--extra-vars=(as before)"]),
+        (["-eapi_token=x"], ["-e(as before)"]),
+        (["-e", "@secrets.yml"], ["-e", "@secrets.yml"]),
+        (["-e", "slipway_kubeconfig=/x"], ["-e", "slipway_kubeconfig=/x"]),
+        (["--vault-password-file", "/x"], ["--vault-password-file", "/x"]),
+    ],
+)
+def test_a_value_that_may_be_secret_is_not_said_again(given, words) -> None:
+    assert record.shown(["/usr/bin/ansible-playbook", "site.yml", *given]) == ("ansible-playbook", "site.yml", *words)
+
+
+def test_a_host_that_nobody_can_reach_is_told_once() -> None:
+    gone = step(outcome="unreachable", check=True, reason="no route")
+    lines = record.summary(run(gone, step(outcome="unreachable", check=True, task="other", reason="no route")), 3.0)
+    assert sum(line.startswith("FAILED") for line in lines) == 1
+    assert lines[1].split()[2] == "2"
+    assert "Nothing would change, as far as it could be looked at." in lines
+    assert lines[-1].startswith("NOT ALL WAS SEEN") and "stopped before" not in lines[-1]
+
+
+def test_a_refused_inventory_is_no_half_run() -> None:
+    made = run(step(stage="Inventory", role="", tag="", host="localhost", outcome="failed", reason="typo"))
+    assert record.summary(made, 1.0)[-1].startswith("REFUSED")
+
+
+@pytest.mark.parametrize(
+    ("stage", "chosen", "text"),
+    [
+        ("Uninstall", {}, "What site.yml made is gone"),
+        ("Uninstall", {"tags": ("aim",)}, "What the chosen hosts and tags have of it is gone"),
+        ("Uninstall", {"limit": "w1"}, "What the chosen hosts and tags have of it is gone"),
+        ("Training", {}, "The Job has ended"),
+        ("Load", {}, "The load has ended"),
+        ("Restore", {}, "The database holds"),
+        ("Hosts", {}, "NOT VERIFIED"),
+    ],
+)
+def test_each_playbook_ends_with_what_it_did(stage, chosen, text) -> None:
+    made = run(step(stage="Inventory", outcome="ok"), step(stage=stage, outcome="changed"), **chosen)
+    assert record.summary(made, 1.0)[-1].startswith(text)
+    failed = run(step(stage=stage, outcome="failed", reason="x"), **chosen)
+    assert record.summary(failed, 1.0)[-1].startswith("NOT VERIFIED" if stage == "Hosts" else "NOT DONE")
+
+
+def test_a_ready_site_says_how_to_connect() -> None:
+    services = [{"name": "MLflow", "url": "http://mlflow.mlflow:5000", "how": "kubectl -n mlflow port-forward svc/mlflow 5000"}]
+    lines = record.summary(run(step(), report={"ready": True, "html": "r.html", "services": services}), 3.0)
+    assert lines[-2:] == ["  MLflow: http://mlflow.mlflow:5000", "    kubectl -n mlflow port-forward svc/mlflow 5000"]
+    assert "MLflow" not in "".join(record.summary(run(step(), report={"ready": False, "services": services}), 3.0))
+
+
+def test_a_loop_tells_what_each_of_its_items_changed_and_why_one_failed() -> None:
+    part = {"objects": [{"action": "deleted", "kind": "Service", "namespace": "aim", "name": "aim"}]}
+    assert record.changed_lines({"results": [part, {"changed": False}]}) == ("deleted Service aim/aim",)
+    assert record.reason_of({"msg": "One or more items failed", "results": [part, {"failed": True, "msg": "forbidden"}]}) == "forbidden"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils import _run_site_report
-from ansible_collections.slipway.mlops.plugins.module_utils._model import Response, Unreachable
+from ansible_collections.slipway.mlops.plugins.module_utils._model import Forbidden, Response, Unreachable
 from ansible_collections.slipway.mlops.plugins.module_utils._module import Call, outcome
 from fakes import FakeClock, FakeCluster
 
@@ -39,7 +39,7 @@ def cluster() -> FakeCluster:
     return made
 
 
-def run(cluster: FakeCluster, folder: Path, results: dict | None = None, **params) -> tuple[dict, dict, list[str]]:
+def run(cluster: FakeCluster, folder: Path, results: dict | None = None, check_mode: bool = False, **params) -> tuple[dict, dict, list[str]]:
     lines: list[str] = []
     gathered = {
         "results": RESULTS if results is None else results,
@@ -49,8 +49,8 @@ def run(cluster: FakeCluster, folder: Path, results: dict | None = None, **param
         "template": TEMPLATE,
     }
     given = {"directory": str(folder), "host_roles": {"ais_datafs": ["w1"]}, "objects": [], "proofs": [], "services": [], "gathered": gathered, **params}
-    result = outcome(_run_site_report.run, Call(given, cluster=cluster, clock=FakeClock(), progress=lines.append))
-    return result, json.loads((folder / "report.json").read_text()), lines
+    result = outcome(_run_site_report.run, Call(given, check_mode=check_mode, cluster=cluster, clock=FakeClock(), progress=lines.append))
+    return result, json.loads((folder / "report.json").read_text()) if (folder / "report.json").exists() else {}, lines
 
 
 def test_all_ready_is_ready_and_nothing_is_written_to_the_cluster(cluster, tmp_path) -> None:
@@ -65,7 +65,7 @@ def test_hosts_and_nodes_of_one_name_are_one_machine_with_disks_and_pods(cluster
     machines = {machine["name"]: machine for machine in report["nodes"]}
     # A node that no inventory names is shown only when something of ours runs there.
     assert sorted(machines) == ["w1", "w9"]
-    assert machines["w1"]["disks"] == [{"path": "/ais/disk0", "device": "/dev/x", "uuid": "u", "size_bytes": 5}]
+    assert machines["w1"]["disks"] == [{"path": "/ais/disk0", "device": "/dev/x", "uuid": "u", "size_bytes": 5, "ready": True}]
     assert machines["w1"]["pods"] == [{"namespace": "aim", "name": "aim-0", "state": "ready"}]
 
 
@@ -90,3 +90,35 @@ def test_a_cluster_that_does_not_answer_is_in_the_report(cluster, tmp_path) -> N
     result, report, _lines = run(cluster, tmp_path)
     assert result["failed"]
     assert report["items"][-1] == {"area": "cluster", "where": "API server", "what": "answers", "state": "failed", "reason": "connection refused"}
+
+
+def test_a_picture_that_nobody_may_look_at_is_not_red(cluster, tmp_path) -> None:
+    def fail(verb, ref) -> None:
+        if verb == "list":
+            raise Forbidden("nodes is forbidden")
+
+    cluster.fail = fail
+    result, report, _lines = run(cluster, tmp_path)
+    assert result["ready"] is True
+    assert [machine["ready"] for machine in report["nodes"]] == [None]
+
+
+def test_check_mode_judges_and_leaves_the_report_of_before(cluster, tmp_path) -> None:
+    result, report, _lines = run(cluster, tmp_path, results={}, check_mode=True)
+    assert result["failed"] and report == {} and "slipway_report" not in result
+
+
+@pytest.mark.parametrize(
+    ("proof", "reason"),
+    [({"name": "aistore"}, "was not run: something that it needs failed"), ({"name": "aistore", "failed": True, "msg": "no answer"}, "no answer")],
+)
+def test_a_proof_that_was_not_run_is_not_ready(cluster, tmp_path, proof, reason) -> None:
+    result, report, _lines = run(cluster, tmp_path, proofs=[proof])
+    assert result["failed"]
+    assert (report["items"][-1]["state"], report["items"][-1]["reason"], report["proofs"][0]["ready"]) == ("failed", reason, False)
+
+
+def test_disks_of_a_host_that_differs_or_failed_are_not_ready() -> None:
+    disks = [{"path": "/a", "actions": []}, {"path": "/b", "actions": ["mount"]}]
+    assert [disk["ready"] for disk in _run_site_report.disks({"changed": True, "disks": disks})] == [True, False]
+    assert [disk["ready"] for disk in _run_site_report.disks({"failed": True, "disks": disks})] == [False, False]

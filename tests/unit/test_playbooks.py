@@ -1,0 +1,86 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What playbooks, roles, packaging and the Makefile say of each other."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def load(path: str) -> Any:
+    return yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
+
+
+def defaults() -> dict[str, Any]:
+    return {name: value for path in sorted(ROOT.glob("roles/*/defaults/main.yml")) for name, value in (load(str(path)) or {}).items()}
+
+
+def test_names_of_workloads_are_those_of_the_roles() -> None:
+    """`name | default(x)` in the playbooks' variables and the role's default `name: x` are the same."""
+    known, seen = defaults(), 0
+    for path in (ROOT / "playbooks/vars/workloads.yml", ROOT / "playbooks/uninstall.yml"):
+        text = path.read_text(encoding="utf-8")
+        for name, value in re.findall(r"(\w+) \| default\(('[^']*'|\d+)\)", text):
+            if not name.startswith("slipway_"):
+                seen += 1
+                assert str(known[name]) == value.strip("'"), name
+        for name, value in re.findall(r"(\w+) \| default\(workloads_prefix ~ '([^']*)'\)", text):
+            seen += 1
+            assert known[name] == "{{ slipway_namespace_prefix | default('') }}" + value, name
+    assert seen > 10
+
+
+def test_verify_forgets_the_results_of_every_role_that_it_judges() -> None:
+    """What a role registered in an earlier stage would be taken for what was read back."""
+    plays = load("playbooks/verify.yml")
+    tasks = [task for play in plays for task in play.get("tasks") or ()]
+    (forgotten,) = [set(task["ansible.builtin.set_fact"]) for task in tasks if "ansible.builtin.set_fact" in task]
+    (judged,) = [task["slipway.mlops.site_report"]["host_roles"] for task in tasks if "slipway.mlops.site_report" in task]
+    assert forgotten == {f"__{role}_result" for role in judged}
+    registered = {match for path in ROOT.glob("roles/*/tasks/*.yml") for match in re.findall(r"register: (__\w+_result)$", path.read_text(), re.MULTILINE)}
+    assert forgotten <= registered
+
+
+def test_the_archive_holds_nothing_that_git_ignores() -> None:
+    """A user's inventory may hold secrets."""
+    ignored = load("galaxy.yml")["build_ignore"]
+    paths = [line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines() if line and not line.startswith(("#", "!", "/collections"))]
+    assert "inventories/mine" in paths
+    for path in paths:
+        parents = ["/".join(path.split("/")[: count + 1]) for count in range(len(path.split("/")))]
+        assert any(fnmatch.fnmatch(part, pattern) or fnmatch.fnmatch("x/" + part, pattern) for part in parents for pattern in ignored), path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "does", "not_"),
+    [
+        ([], {}, ["lab/lab up", "site.yml -i inventories/lab"], ["slipway_kubeconfig"]),
+        # An admin's shell has one, and it is not the lab's.
+        ([], {"KUBECONFIG": "/admin"}, ["lab/lab up", "site.yml -i inventories/lab"], ["/admin"]),
+        (["KUBECONFIG=/k"], {}, ["name your hosts, too", "exit 1"], ["lab/lab", "ansible-playbook site.yml"]),
+        (["INVENTORY=inv"], {}, ['test -n ""'], ["lab/lab"]),
+        (["KUBECONFIG=/k", "INVENTORY=inv"], {}, ["site.yml -i inv -e slipway_kubeconfig=/k"], ["lab/lab"]),
+        ([], {"KUBECONFIG": "/k", "INVENTORY": "inv"}, ["site.yml -i inv -e slipway_kubeconfig=/k"], ["lab/lab"]),
+    ],
+)
+def test_the_demo_goes_to_a_cluster_only_when_it_is_meant(arguments: list[str], environ: dict[str, str], does: list[str], not_: list[str]) -> None:
+    clean = {name: value for name, value in os.environ.items() if name not in ("KUBECONFIG", "INVENTORY", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
+    argv = ["make", "-n", "--no-print-directory", "-o", "venv", "demo", *arguments]
+    said = subprocess.run(argv, cwd=ROOT, env={**clean, **environ}, capture_output=True, text=True, check=True).stdout
+    assert all(text in said for text in does), said
+    assert not any(text in said for text in not_), said
+
+
+def test_a_machine_without_python_is_told_what_is_missing() -> None:
+    done = subprocess.run(["make", "PYTHON=", "-W", "requirements-dev.txt", ".venv/.stamp"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode and "Python 3.11 or newer is missing" in done.stdout

@@ -1,0 +1,74 @@
+# Copyright: The slipway authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The callback: what it takes from Ansible's results. How it is told is tested with `_run_record`."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from ansible import context
+from ansible.module_utils.common.collections import ImmutableDict
+from ansible_collections.slipway.mlops.plugins.callback import summary
+
+
+@pytest.fixture
+def callback(monkeypatch) -> summary.CallbackModule:
+    given = {"args": ("site.yml",), "inventory": ("inv",), "subset": "w1", "tags": ("all",), "skip_tags": ("aim",)}
+    monkeypatch.setattr(context, "CLIARGS", ImmutableDict(given))
+    monkeypatch.setattr(summary.sys, "argv", ["/bin/ansible-playbook", "site.yml", "-i", "inv", "--limit", "w1", "-e", "a_token=x"])
+    made = summary.CallbackModule()
+    made.v2_playbook_on_start(None)
+    return made
+
+
+def play(name: str, **values) -> SimpleNamespace:
+    return SimpleNamespace(vars=values, get_name=lambda: name)
+
+
+def result(values: dict, role: str = "slipway.mlops.aim", tags: tuple[str, ...] = ("aim",), check: bool = False) -> SimpleNamespace:
+    task = SimpleNamespace(_uuid="u", _role=SimpleNamespace(get_name=lambda: role) if role else None, name="Aim runs", action="x", tags=list(tags))
+    return SimpleNamespace(_host=SimpleNamespace(get_name=lambda: "w1"), _task=task, _result=values, _task_fields={"check_mode": check})
+
+
+def test_the_command_line_is_kept_without_what_may_be_secret(callback) -> None:
+    assert callback.run.command == ("ansible-playbook", "site.yml", "-i", "inv", "--limit", "w1", "-e", "(as before)")
+    assert (callback.run.limit, callback.run.tags, callback.run.skipped_tags) == ("w1", (), ("aim",))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "ignored", "outcome"),
+    [
+        ("Apps | Aim", {}, False, "failed"),
+        ("Apps | Aim", {}, True, "ok"),
+        ("Hosts | Disks", {"slipway_is_dry_run": True}, True, "failed"),
+        ("Hosts | Disks", {"slipway_is_dry_run": True, "slipway_stage": "Verify"}, True, "failed"),
+        ("Verify | Workloads", {}, True, "failed"),
+    ],
+)
+def test_a_failure_that_is_gone_on_from_counts_where_the_playbook_only_looks(callback, name, values, ignored, outcome) -> None:
+    callback.v2_playbook_on_play_start(play(name, **values))
+    callback.v2_runner_on_failed(result({"msg": "no"}), ignore_errors=ignored)
+    (step,) = callback.run.steps
+    assert (step.outcome, step.stage) == (outcome, values.get("slipway_stage") or name.split(" |")[0])
+
+
+def test_the_inventory_is_its_own_stage_wherever_it_is_imported(callback) -> None:
+    callback.v2_playbook_on_play_start(play("Inventory | It can work", slipway_stage="Verify"))
+    assert callback.stage == "Inventory"
+
+
+def test_a_tag_is_kept_only_where_the_task_bears_it(callback) -> None:
+    callback.v2_playbook_on_play_start(play("Apps | Aim"))
+    callback.v2_runner_on_ok(result({"changed": True, "actions": ["x"]}))
+    callback.v2_runner_on_unreachable(result({"msg": "gone"}, tags=(), check=True))
+    assert [(step.tag, step.outcome, step.check, step.lines, step.reason) for step in callback.run.steps] == [
+        ("aim", "changed", False, ("x",), ""),
+        ("", "unreachable", True, (), "gone"),
+    ]
+
+
+def test_nothing_of_a_hidden_result_is_looked_at(callback) -> None:
+    callback.v2_playbook_on_play_start(play("Apps | Aim"))
+    callback.v2_runner_on_failed(result({"_ansible_no_log": True, "msg": "password", "slipway_report": {"json": "x"}}))
+    assert callback.run.steps[0].reason == "the result is hidden by no_log" and callback.run.report is None
