@@ -35,7 +35,7 @@ class ActionModule(ActionBase):
         for group in args["required_groups"]:
             if not inventory.groups.get(group):
                 findings.problems.append(f"group `{group}` is missing or empty; the inventory must name its hosts")
-        findings.problems += _type_errors(inventory, specs)
+        findings.problems += _type_errors(inventory, specs) + _missing_files(inventory)
         result.update(changed=False, warnings_found=findings.warnings)
         if findings.warnings:
             result["warnings"] = findings.warnings
@@ -91,6 +91,16 @@ def _templated(hostvars: Any, host: str, name: str) -> Any:
         return hostvars[host][name]
     except Exception:  # a template that needs what only the role knows
         return None
+
+
+def _missing_files(inventory: _inventory.Inventory) -> list[str]:
+    """Credentials are needed only after hosts were changed, and can be missed before."""
+    named: dict[str, list[str]] = {}
+    for host, values in inventory.hosts.items():
+        path = values.get("slipway_registry_auth_file")
+        if isinstance(path, str) and path and not Path(path).expanduser().is_file():
+            named.setdefault(path, []).append(host)
+    return [f"`slipway_registry_auth_file: {path}` ({_inventory.where(hosts, inventory)}): no such file on this machine" for path, hosts in named.items()]
 
 
 def _type_errors(inventory: _inventory.Inventory, specs: dict[str, dict[str, Any]]) -> list[str]:

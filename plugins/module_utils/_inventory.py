@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import difflib
 import posixpath
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from ansible_collections.slipway.mlops.plugins.module_utils import _mtu_plan
+from ansible_collections.slipway.mlops.plugins.module_utils._host_input import integer
 
 GROUPS = ("kube_control_plane", "kube_node", "k8s_cluster", "ais_targets", "ais_proxies", "ais_initial_primary", "ais_clients", "gpu_nodes")
 
@@ -20,6 +24,8 @@ GROUPS = ("kube_control_plane", "kube_node", "k8s_cluster", "ais_targets", "ais_
 # agrees already, so that a distant one may well be another collection's variable (`postgresql_hba_entries`): it only warns.
 LIKE_IN_PREFIX = 0.8
 LIKE_ANYWHERE = 0.92
+# The beginning of an image's name (distribution's reference grammar): a host, and a path in small letters.
+REGISTRY = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9][A-Za-z0-9.-]*)(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*")
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,8 @@ def check(inventory: Inventory, variables: Mapping[str, Iterable[str]]) -> Findi
     _aistore(inventory, findings)
     _disks(inventory, findings)
     _ranges(inventory, findings)
+    _mtus(inventory, findings)
+    _registry(inventory, findings)
     return findings
 
 
@@ -180,6 +188,39 @@ def _ranges(inventory: Inventory, findings: Findings) -> None:
     for first, second in ((a, b) for i, a in enumerate(names) for b in names[i + 1 :]):
         if ranges[first] in ranges[second] or ranges[second] in ranges[first]:
             findings.problems.append(f"`{first}` {ranges[first]} and `{second}` {ranges[second]} overlap")
+    nodes = ranges.get("slipway_node_cidr")
+    members = {host for group in GROUPS for host in inventory.members(group)}
+    for host in sorted(members) if nodes else ():
+        address = inventory.hosts.get(host, {}).get("ansible_host")
+        if isinstance(address, str) and (netaddr.valid_ipv4(address, netaddr.INET_PTON) or netaddr.valid_ipv6(address)) and address not in nodes:
+            # Only unusual: ansible_host may be an address of a management network.
+            findings.warnings.append(f"host {host}: `ansible_host: {address}` is outside of `slipway_node_cidr: {nodes}`")
+
+
+def _mtus(inventory: Inventory, findings: Findings) -> None:
+    """What host_mtu would refuse on each host can be known before the first connection."""
+    found: dict[str, list[str]] = {}
+    for host, values in inventory.hosts.items():
+        links, mtu, encapsulation = values.get("host_mtu_links"), values.get("host_mtu_cni_mtu"), values.get("host_mtu_cni_encapsulation") or "none"
+        if not mtu or not isinstance(links, list) or encapsulation not in _mtu_plan.ENCAPSULATION:
+            continue
+        sizes = {str(link.get("name")): integer(link.get("mtu")) for link in links if isinstance(link, Mapping)}
+        for problem in _mtu_plan.cni_problems({name: size for name, size in sizes.items() if size is not None}, mtu, encapsulation):
+            found.setdefault(problem, []).append(host)
+    findings.problems += [f"`host_mtu_cni_mtu` ({where(hosts, inventory)}): {problem}" for problem, hosts in found.items()]
+
+
+def _registry(inventory: Inventory, findings: Findings) -> None:
+    found: dict[str, list[str]] = {}
+    for host, values in inventory.hosts.items():
+        registry = values.get("slipway_image_registry")
+        if isinstance(registry, str) and registry and not REGISTRY.fullmatch(registry):
+            found.setdefault(registry, []).append(host)
+    for registry, hosts in found.items():
+        findings.problems.append(
+            f"`slipway_image_registry: {registry}` ({where(hosts, inventory)}): must be host[:port][/path] in small letters, such as "
+            "registry.example.org/mlops, without https:// and without a slash at its end"
+        )
 
 
 def where(hosts: list[str], inventory: Inventory) -> str:

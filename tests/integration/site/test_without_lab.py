@@ -54,6 +54,10 @@ def test_no_playbook_touches_a_host_before_the_inventory_is_known_to_make_sense(
         (INVENTORY.replace("ais_targets:", "ais_target:"), "group `ais_target`: there is no such group here; did you mean `ais_targets`?"),
         (INVENTORY.replace("k8s_cluster:", "cluster:"), "group `k8s_cluster` is missing or empty; the inventory must name its hosts"),
         (INVENTORY.replace("ais_proxies: {hosts: {w1", "ais_proxies: {hosts: {w9"), "host w9 is in `ais_proxies` but in none of"),
+        (
+            INVENTORY.replace("vars: {", "vars: {slipway_registry_auth_file: /none, "),
+            "`slipway_registry_auth_file: /none` (all hosts): no such file on this machine",
+        ),
         (INVENTORY.replace("vars: {", "vars: {aim_ui_workers: many, "), "aim_ui_workers"),
     ],
 )

@@ -10,7 +10,8 @@ import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils import _inventory
 
 VARIABLES = {
-    "slipway": ["slipway_kubeconfig", "slipway_pod_cidr", "slipway_service_cidr"],
+    "slipway": ["slipway_kubeconfig", "slipway_pod_cidr", "slipway_service_cidr", "slipway_node_cidr", "slipway_image_registry"],
+    "host_mtu": ["host_mtu_links", "host_mtu_cni_mtu", "host_mtu_cni_encapsulation"],
     "ais_datafs": ["ais_datafs_disks"],
     "aim": ["aim_image", "aim_storage_size"],
     "mlflow": ["mlflow_replicas"],
@@ -89,6 +90,17 @@ WRONG = {
         lambda s: _set(s, "cp1", slipway_service_cidr="fd00::/108"),
         "IPv4 and IPv6 are mixed: `slipway_pod_cidr` is 10.244.0.0/16, `slipway_service_cidr` is fd00::/108",
     ),
+    "MTU of pods over that of links": (
+        lambda s: [
+            _set(s, host, host_mtu_links=[{"name": "eth1", "mtu": 1500}], host_mtu_cni_mtu=1480, host_mtu_cni_encapsulation="vxlan") for host in s["hosts"]
+        ],
+        "`host_mtu_cni_mtu` (all hosts): eth1: a pod's packet of 1480 bytes with 50 of vxlan does not fit in 1500; the CNI's MTU may be at most 1450",
+    ),
+    "registry with a scheme": (
+        lambda s: _set(s, "cp1", slipway_image_registry="https://registry.example.org/"),
+        "`slipway_image_registry: https://registry.example.org/` (host cp1): must be host[:port][/path] in small letters, such as "
+        "registry.example.org/mlops, without https:// and without a slash at its end",
+    ),
     "ranges overlap": (
         lambda s: _set(s, "cp1", slipway_service_cidr="10.244.3.0/24"),
         "`slipway_pod_cidr` 10.244.0.0/16 and `slipway_service_cidr` 10.244.3.0/24 overlap",
@@ -119,6 +131,23 @@ def test_a_distant_name_with_our_prefix_only_warns() -> None:
     assert found.warnings == [
         "variable `mlflow_tenant_of_another_collection` (host w1): begins like a variable of `mlflow`, but nothing in slipway.mlops reads it"
     ]
+
+
+def test_what_fits_is_not_spoken_of() -> None:
+    site = good()
+    for host in site["hosts"]:
+        _set(site, host, host_mtu_links=[{"name": "eth1", "mtu": 9000}], host_mtu_cni_mtu=8950, host_mtu_cni_encapsulation="vxlan")
+        _set(site, host, slipway_image_registry="registry.example.org:5000/team/ml-ops", slipway_node_cidr="10.0.0.0/24")
+    found = findings(site)
+    assert (found.problems, found.warnings) == ([], [])
+
+
+def test_a_host_outside_of_the_nodes_network_is_said_but_allowed() -> None:
+    site = good()
+    _set(site, "cp1", slipway_node_cidr="10.0.0.0/30")
+    found = findings(site)
+    assert found.problems == []
+    assert found.warnings == ["host w3: `ansible_host: 10.0.0.4` is outside of `slipway_node_cidr: 10.0.0.0/30`"]
 
 
 def test_few_proxies_are_said_but_allowed() -> None:
