@@ -5,8 +5,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import secrets as secretlib
 import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,10 +56,46 @@ def test_the_search_finds_what_is_there(secrets: dict[str, str]) -> None:
     assert leaks(secrets, "x" + next(iter(secrets.values())) + "y")
 
 
-def test_the_loudest_look_ahead_says_nothing(secrets: dict[str, str]) -> None:
-    text = output(*playbook_command("site.yml", "--check", "--diff", "-vvvv")[0], check=False)
-    assert "PLAY RECAP" in text
+@pytest.fixture
+def processes() -> Iterator[set[str]]:
+    """The command lines of all processes of this machine while a test runs. The lab's nodes are containers on it, so theirs are among them."""
+    seen: set[str] = set()
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.02):
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                with contextlib.suppress(OSError):
+                    seen.add(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    yield seen
+    ended.set()
+    thread.join()
+
+
+def test_the_loudest_look_ahead_says_nothing_and_no_process_is_given_one(secrets: dict[str, str], processes: set[str], tmp_path: Path) -> None:
+    """Also of a password that is new, and goes from a file on the controller to a Secret."""
+    password = tmp_path / "password"
+    password.write_text(secretlib.token_urlsafe(24))
+    new = {"mlflow_authentication_is_enabled": True, "mlflow_admin_password_file": str(password)}
+    text = output(*playbook_command("site.yml", "--check", "--diff", "-vvvv", **new)[0], check=False)
+    planted = {**secrets, "planted": password.read_text(), "planted as base64": base64.b64encode(password.read_bytes()).decode()}
+    assert "PLAY RECAP" in text and "mlflow-admin" in text, "the Secret of the new password was not looked ahead at"
+    assert leaks(planted, text) == []
+    assert any("site.yml" in line for line in processes), "nothing was watched"
+    assert [(name, line[:200]) for line in processes for name in leaks(planted, line)] == []
+
+
+def test_a_run_says_nothing_and_gives_no_process_a_secret(secrets: dict[str, str], processes: set[str], tmp_path: Path) -> None:
+    text = output(*playbook_command("site.yml", "--diff", "-vvvv", slipway_report_directory=str(tmp_path))[0])
+    assert "READY: everything" in text
     assert leaks(secrets, text) == []
+    assert leaks(secrets, (tmp_path / "report.json").read_text()) == []
+    # What runs on nodes was seen, too.
+    assert any("ansible-playbook" in line for line in processes) and any("ansiballz" in line.lower() or "python3" in line for line in processes)
+    assert [(name, line[:200]) for line in processes for name in leaks(secrets, line)] == []
 
 
 def test_reports_and_logs_hold_none(secrets: dict[str, str]) -> None:

@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,17 +22,16 @@ ROOT = Path(__file__).resolve().parents[3]
 REPORT = ROOT / "report"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
-    line
-    for block in re.findall(r"^```shell\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    for line in block.splitlines()
-    if line and not line.startswith("#")
+    line for block in re.findall(r"^```shell\n(.*?)^```", README, re.MULTILINE | re.DOTALL) for line in block.splitlines() if line and not line.startswith("#")
 ]
 
 pytestmark = pytest.mark.lab
-seen: dict[str, dict[str, str]] = {}
+seen: dict[str, set[str]] = {}
+# What the proofs leave, and what the workloads need to begin, is no object of a look ahead: nobody knows their names before.
+OF_A_RUN = re.compile(r" Job | Lease ")
 
 
-def run(command: str, timeout: float = 900) -> tuple[str, float]:
+def run(command: str, timeout: float = 900, code: int = 0) -> tuple[str, float]:
     """Run a command of the README in the checkout; its output and wall seconds."""
     began = time.monotonic()
     done = subprocess.run(
@@ -50,7 +50,7 @@ def run(command: str, timeout: float = 900) -> tuple[str, float]:
     log = ROOT / ".ci-artifacts" / f"site-{len(list((ROOT / '.ci-artifacts').glob('site-*'))):02d}.log"
     log.parent.mkdir(exist_ok=True)
     log.write_text(f"$ {command}\n{done.stdout}", encoding="utf-8")
-    assert done.returncode == 0, f"`{command}` ended with {done.returncode}; the end of {log}:\n{done.stdout[-4000:]}"
+    assert done.returncode == code, f"`{command}` ended with {done.returncode}; the end of {log}:\n{done.stdout[-4000:]}"
     return done.stdout, time.monotonic() - began
 
 
@@ -61,9 +61,25 @@ def recap(output: str) -> dict[str, dict[str, int]]:
 
 
 def foreseen(output: str) -> set[str]:
-    """The lines below `What would change`."""
+    """The objects below `What would change`."""
     part = output.split("What would change:")[-1] if "What would change:" in output else ""
-    return {line.strip() for line in part.split("\n\n")[0].splitlines() if line.startswith("    ")}
+    return objects(line.strip() for line in part.split("\n\n")[0].splitlines() if line.startswith("    "))
+
+
+def objects(lines: Iterable[str]) -> set[str]:
+    """Those of `lines` that tell of an object, without how sure it is."""
+    return {line.removesuffix(" (assumed: the server could not be asked)") for line in lines if re.match(r"(created|updated|deleted) [A-Z]", line)}
+
+
+def kubectl(*arguments: str) -> str:
+    argv = [str(ROOT / ".lab/bin/kubectl"), "--kubeconfig", str(ROOT / ".lab/kubeconfig"), *arguments]
+    return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[tuple[str, Callable[[], dict]]]:
+    """Option for a report that is not the demo's, which other tests read; and what is in it."""
+    yield f"-e slipway_report_directory={tmp_path}", lambda: json.loads((tmp_path / "report.json").read_text())
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -80,7 +96,9 @@ def test_the_readme_starts_with_the_demo() -> None:
 
 def test_a_look_ahead_on_a_fresh_lab_touches_nothing() -> None:
     output, _seconds = run("ansible-playbook playbooks/plan.yml -i inventories/lab")
-    seen["fresh"] = dict.fromkeys(foreseen(output), "")
+    seen["fresh"] = foreseen(output)
+    # Only a fresh lab shows whether the first run is foreseen; on another one nothing can be compared.
+    seen["is fresh"] = {"yes"} if any(line.startswith("created Deployment") for line in seen["fresh"]) else set()
     assert "nothing was touched" in output
 
 
@@ -91,23 +109,58 @@ def test_the_demo_makes_and_proves_the_whole() -> None:
     assert report["ready"] is True
     assert {proof["name"].split()[0] for proof in report["proofs"]} == {"aim", "mlflow", "aistore", "postgresql"}
     # What the look ahead named is what was done, object by object.
-    done = {line.replace(" (assumed: the server could not be asked)", "") for step in report["run"]["steps"] if not step["check"] for line in step["lines"]}
-    promised = {line.replace(" (assumed: the server could not be asked)", "") for line in seen.get("fresh", {}) if re.match(r"created |deleted ", line)}
-    assert not (missing := {line for line in promised if line not in done}), f"foreseen, but not done: {sorted(missing)}"
+    seen["done"] = objects(line for step in report["run"]["steps"] if not step["check"] and step["outcome"] == "changed" for line in step["lines"])
     assert seconds < 360, f"the first run took {seconds:.0f} s"
+
+
+def test_what_the_look_ahead_named_is_what_was_done_object_by_object() -> None:
+    if not seen.get("is fresh"):
+        pytest.skip("the lab was not fresh: its site stood already")
+    promised, done = ({line for line in seen[name] if not OF_A_RUN.search(line)} for name in ("fresh", "done"))
+    assert promised - done == set(), "foreseen, but not done"
+    assert done - promised == set(), "done, but not foreseen"
 
 
 def test_a_second_run_changes_nothing_and_is_quick() -> None:
     output, seconds = run("ansible-playbook site.yml -i inventories/lab")
     assert {host: counts["changed"] for host, counts in recap(output).items() if counts["changed"]} == {}
     assert "READY: everything" in output
-    # 30 s are asked for; on two cores that carry the cluster, too, the same run takes 27 to 32 s. The guard has slack for that and for nothing slower.
-    assert seconds < 45, f"an unchanged run took {seconds:.1f} s"
+    assert seconds < 30, f"an unchanged run took {seconds:.1f} s"
 
 
 def test_a_look_ahead_on_a_finished_site_foresees_nothing() -> None:
     output, _seconds = run("ansible-playbook playbooks/plan.yml -i inventories/lab")
     assert "Nothing would change." in output
+
+
+def test_a_label_that_somebody_removed_makes_the_site_not_ready(elsewhere) -> None:
+    option, report = elsewhere
+    kubectl("label", "node", "w1", "nvidia.com/ais-initial-primary-proxy-")
+    try:
+        output, _seconds = run(f"ansible-playbook playbooks/verify.yml -i inventories/lab {option}", code=2)
+        (bad,) = [item for item in report()["items"] if item["state"] != "ready"]
+        assert (bad["area"], bad["what"], bad["state"]) == ("cluster", "node_labels", "differs")
+        assert "node w1" in bad["reason"] and "nvidia.com/ais-initial-primary-proxy" in bad["reason"]
+        assert report()["ready"] is False and "NOT READY" in output
+        output, _seconds = run(f"ansible-playbook site.yml -i inventories/lab --check {option}")
+        assert "What would change:" in output and "nothing was touched" in output and "node w1" in output
+    finally:
+        run("ansible-playbook playbooks/labels.yml -i inventories/lab")
+    assert kubectl("get", "node", "w1", "-o", "jsonpath={.metadata.labels.nvidia\\.com/ais-initial-primary-proxy}") == "ais"
+
+
+def test_a_host_that_is_gone_makes_the_site_not_ready_and_the_look_ahead_fail(elsewhere, tmp_path: Path) -> None:
+    option, report = elsewhere
+    gone = tmp_path / "gone.yml"
+    gone.write_text("all: {hosts: {w2: {ansible_port: 1}}}\n")
+    output, _seconds = run(f"ansible-playbook playbooks/verify.yml -i inventories/lab -i {gone} {option}", code=2)
+    bad = [item for item in report()["items"] if item["state"] != "ready"]
+    assert {(item["where"], item["state"]) for item in bad} == {("w2", "failed")}
+    assert {item["what"] for item in bad} == {"ais_datafs", "host_io_scheduler", "host_sysctl", "host_mtu", "kubelet_sysctls", "gpu_runtime"}
+    assert all("unreachable" in item["reason"] for item in bad)
+    assert len(report()["proofs"]) == 4 and "NOT READY" in output
+    output, _seconds = run(f"ansible-playbook playbooks/plan.yml -i inventories/lab -i {gone}", code=2)
+    assert "Nothing would change, as far as it could be looked at." in output and "NOT ALL WAS SEEN" in output
 
 
 @pytest.mark.parametrize("command", COMMANDS[1:])
