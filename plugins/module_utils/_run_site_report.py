@@ -78,7 +78,8 @@ def run(call: Call) -> dict[str, Any]:
 
 def proved(proof: Mapping[str, Any]) -> dict[str, Any]:
     """A proof with everything that the schema wants. One that failed before it could judge has no `ready`."""
-    return {"name": "a proof", "ready": False, **proof, "reason": str(proof.get("reason") or proof.get("msg") or NOT_RUN)}
+    said = {key: value for key, value in proof.items() if key not in ("exception", "failed", "invocation")}
+    return {"name": "a proof", "ready": False, **said, "reason": str(proof.get("reason") or proof.get("msg") or NOT_RUN)}
 
 
 def sentence(report: Mapping[str, Any], page: str) -> str:
