@@ -188,9 +188,11 @@ def _ranges(inventory: Inventory, findings: Findings) -> None:
     for first, second in ((a, b) for i, a in enumerate(names) for b in names[i + 1 :]):
         if ranges[first] in ranges[second] or ranges[second] in ranges[first]:
             findings.problems.append(f"`{first}` {ranges[first]} and `{second}` {ranges[second]} overlap")
-    nodes = ranges.get("slipway_node_cidr")
+    if "slipway_node_cidr" not in ranges:
+        return
+    nodes = ranges["slipway_node_cidr"]
     members = {host for group in GROUPS for host in inventory.members(group)}
-    for host in sorted(members) if nodes else ():
+    for host in sorted(members):
         address = inventory.hosts.get(host, {}).get("ansible_host")
         if isinstance(address, str) and (netaddr.valid_ipv4(address, netaddr.INET_PTON) or netaddr.valid_ipv6(address)) and address not in nodes:
             # Only unusual: ansible_host may be an address of a management network.
