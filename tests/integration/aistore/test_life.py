@@ -174,7 +174,7 @@ def test_of_two_plays_at_once_both_end_well_or_one_says_who_is_at_it(small):
     small.variables["aistore_config"] = TOGETHER
     pods = small.pods()
     with continuous_traffic(SPACE, "traffic") as summary, ThreadPoolExecutor() as pool:
-        plays = [pool.submit(small.play) for _ in range(2)]
+        plays = [pool.submit(small.play) for _each in range(2)]
         played = [play.result() for play in plays]
         for one in played:
             assert one.code == 0 or "restarts daemons of this AIStore cluster (it holds Lease" in one.failure, one.failure

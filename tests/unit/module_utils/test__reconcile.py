@@ -229,7 +229,6 @@ class TestPresent:
         result = world.run(NAMESPACE, {"apiVersion": "x.org/v1", "kind": "Wigdet", "metadata": {"name": "w"}})
         assert "manifests[1]: the server has no kind Wigdet in x.org/v1; did you mean Widget?" in result["msg"]
 
-
     @pytest.mark.parametrize("request_", [("apply", "slipway-set", 2), ("get", "web", 2)], ids=["record", "look"])
     def test_an_error_after_the_writes_does_not_hide_them(self, world, request_):
         """Of the record's last write, and of a look while waiting."""
@@ -335,7 +334,6 @@ class TestPrune:
         named = ["Secret/pw", "PersistentVolumeClaim/data", "Namespace/team"]
         assert set(actions(world.run(state="absent", delete_data=named)).values()) == {"deleted"}
         assert world.cluster.objects == {}
-
 
     @pytest.mark.parametrize("recorded", [True, False])
     def test_any_data_can_be_named_also_where_the_record_is_gone(self, world, recorded):

@@ -67,12 +67,12 @@ class Handler(BaseHTTPRequestHandler):
         if "target" not in self.path:
             self.answer(307, Location=f"{self.server.url}{self.path}&target=1")
             return
-        _, _, _, bucket, name = self.path.split("?")[0].split("/")
+        bucket, name = self.path.split("?")[0].split("/")[-2:]
         self.server.buckets[bucket][name] = self.rfile.read(int(self.headers["Content-Length"]))
         self.answer(200)
 
     def do_GET(self) -> None:
-        *_, bucket, name = self.path.split("?")[0].split("/")
+        bucket, name = self.path.split("?")[0].split("/")[-2:]
         data = self.server.buckets[bucket][name]
         self.answer(200, b"x" + data[1:] if self.server.spoils else data)
 
