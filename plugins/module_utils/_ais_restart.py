@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ._ais_api import Ais
+from ._ais_api import Ais, AisError
 from ._ais_layout import PROXY, TARGET, Daemon
 from ._ais_observe import Look, daemon_of, runs
 from ._ais_state import MAP_MAINTENANCE, NODE_STARTED, label
@@ -149,9 +149,20 @@ class Roller:
 
     def leave(self, found: Look, daemon: Daemon, moves_data: bool) -> Look:
         """Into maintenance, and until its objects are elsewhere where `moves_data`."""
+        def told(now: Look) -> list[str]:
+            if now.state.unformed or now.state.busy:
+                return now.state.unformed + now.state.busy
+            value: dict[str, Any] = {"sid": now.identity(daemon), "skip_rebalance": not moves_data}
+            try:
+                self._ais.tell(now.answering(PROXY)[0], "PUT", "/v1/cluster", "start-maintenance", value)
+            except AisError as error:
+                if error.status != 409:  # data has begun to move, as it does when a target has just come back
+                    raise
+                return [str(error)]
+            return []
+
         if not found.map_flags(daemon) & MAP_MAINTENANCE:
-            value: dict[str, Any] = {"sid": found.identity(daemon), "skip_rebalance": not moves_data}
-            self._ais.tell(found.answering(PROXY)[0], "PUT", "/v1/cluster", "start-maintenance", value)
+            self._watch(f"{label(daemon)} is told to go into maintenance", told, self._rebalance_patience)
 
         quiet = 0
 

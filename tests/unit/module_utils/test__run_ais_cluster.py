@@ -84,6 +84,8 @@ class FakeAis(FakeCluster):
         daemon = next(daemon for daemon in self.daemons if daemon.pod == ref.name)
         self.told.append(("delete", ref.name, self.flags[ref.name]))
         if self.forgets_flags:
+            if self.flags[ref.name]:
+                self.clock.at(self.clock.now() + 2, lambda: self._rebalance(lambda: None))
             self.flags[ref.name] = 0  # a target that ends leaves the map, and joins it again by itself
         revision = self.objects[Ref("apps/v1", "StatefulSet", "ais", daemon.name)]["status"]["updateRevision"]
         self.clock.at(self.clock.now() + 2, lambda: self._pod(daemon, revision))
@@ -102,6 +104,8 @@ class FakeAis(FakeCluster):
         message = json.loads(body) if body else {}
         if message:
             self.told.append((message["action"], pod, message.get("value")))
+        if message.get("action") == "start-maintenance" and any(state & 8 for state in self.states.values()):
+            return Response(409, {}, b'cluster membership "start-maintenance" is currently busy')
         answer = self._answer(daemon, method, match[3], what, message)
         return Response(200, {}, json.dumps(answer).encode())
 
