@@ -8,7 +8,7 @@ at most; the next run sees that its pod is (or is not) on the new template and g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,8 +101,7 @@ def replace(cluster: Cluster, namespace: str, pod: Object) -> None:
 
 
 class Roller:
-    """Restarts one daemon after the other. `watch(what, missing, patience)` looks until `missing(look)` is empty, and raises after `patience` seconds.
-    Targets on the nodes of `maintenance` stay out of service."""
+    """Restarts one daemon after the other. `watch(what, missing, patience)` looks until `missing(look)` is empty, and raises after `patience` seconds."""
 
     def __init__(
         self,
@@ -110,12 +109,11 @@ class Roller:
         ais: Ais,
         namespace: str,
         watch: Watch,
-        maintenance: Collection[str],
         moves_data: bool,
         patience: float,
         rebalance_patience: float,
     ) -> None:
-        self._cluster, self._ais, self._namespace, self._watch, self._maintenance = cluster, ais, namespace, watch, maintenance
+        self._cluster, self._ais, self._namespace, self._watch = cluster, ais, namespace, watch
         self._moves_data, self._patience, self._rebalance_patience = moves_data, patience, rebalance_patience
 
     def restart(self, restarts: Sequence[Restart]) -> Look | None:
@@ -128,27 +126,24 @@ class Roller:
     def _one(self, restart: Restart) -> Look:
         daemon = restart.daemon
         found = self._watch(f"before {label(daemon)} restarts ({restart.reason})", lambda now: idle(now, daemon), self._rebalance_patience)
-        meant_out = daemon.node in self._maintenance
         # AIStore keeps the last target that serves in service.
         steps_out = daemon.role == TARGET and any(
             other.pod != daemon.pod and not found.map_flags(other) & MAP_MAINTENANCE for other in found.daemons if other.role == TARGET
         )
         if steps_out:
-            found = self.leave(found, daemon, self._moves_data or meant_out)
+            found = self.leave(found, daemon, self._moves_data)
         old = found.pods[daemon.pod]
         replace(self._cluster, self._namespace, old)
         uid = old["metadata"]["uid"]
         self._watch(f"{label(daemon)} restarts ({restart.reason})", lambda now: _back(now, daemon, uid), self._patience)
         if steps_out:
             found = self._watch(f"{label(daemon)} is back", lambda now: [] if now.identity(daemon) else ["it does not answer"], self._patience)
-            if meant_out:
-                self.leave(found, daemon, moves_data=True)
-            else:
-                self.enter(found, daemon)
+            self.enter(found, daemon)
         return self._watch(f"after {label(daemon)} restarted", idle, self._rebalance_patience)
 
     def leave(self, found: Look, daemon: Daemon, moves_data: bool) -> Look:
         """Into maintenance, and until its objects are elsewhere where `moves_data`."""
+
         def told(now: Look) -> list[str]:
             if now.state.unformed or now.state.busy:
                 return now.state.unformed + now.state.busy

@@ -17,7 +17,7 @@ from ._ais_api import Ais, AisError
 from ._ais_layout import PROXY, TARGET, Daemon, Wanted, daemons, layout, live_problems, problems
 from ._ais_observe import Look, look
 from ._ais_options import DECLARATION, wanted
-from ._ais_restart import Roller, down, foreseen, outdated, replace
+from ._ais_restart import Restart, Roller, down, foreseen, outdated, replace
 from ._ais_state import MAP_MAINTENANCE, label
 from ._model import ClusterError, Forbidden, Object, Ref, Refused
 from ._module import Call
@@ -154,11 +154,13 @@ class _Present:
 
     def _predict(self, found: Look) -> None:
         """Check mode: what a run would do, as far as the cluster can be asked."""
-        stale = {restart.daemon.name: restart for restart in outdated(found.stateful_sets, found.pods, found.state.primary)}
+        stale = {restart.daemon.name: restart for restart in self._outdated(found)}
         for item in self._call.params["objects"]:
             name = item.get("name", "")
             if item.get("kind") == "StatefulSet" and item.get("action") == "updated" and name in found.stateful_sets and name not in stale:
-                stale[name] = foreseen(found.stateful_sets[name], found.pods.get(f"{name}-0"), layout(self._wanted))
+                restart = foreseen(found.stateful_sets[name], found.pods.get(f"{name}-0"), layout(self._wanted))
+                if not self._rests(restart.daemon):
+                    stale[name] = restart
         stale = {restart.daemon.name: restart for restart in down(found)} | stale
         self._did["restarts"] = [restart.facts() for restart in stale.values()]
         if not found.state.uuid or not found.answering(PROXY):
@@ -178,7 +180,6 @@ class _Present:
             self._ais,
             self._wanted.namespace,
             self._watch,
-            self._maintenance,
             self._call.params["restart_moves_data"],
             patience,
             rebalance_patience,
@@ -190,7 +191,7 @@ class _Present:
         if differences:
             self._set_config(proxy, differences)
         self._each_bucket(proxy, act=True)
-        if outdated(found.stateful_sets, found.pods, found.state.primary) or self._misplaced(found):
+        if self._outdated(found) or self._misplaced(found):
             self._in_turn(lambda: self._roll(self._look(), roller))
         if whole and not any(self._did.values()):
             return found
@@ -198,6 +199,13 @@ class _Present:
         self._watch("the cluster comes to rest", _restless, rebalance_patience)
         self._call.clock.sleep(2 * PERIOD)
         return self._watch("the cluster is at rest", _restless, rebalance_patience)
+
+    def _rests(self, daemon: Daemon) -> bool:
+        """A target that is declared out of service keeps its pod until it is taken back: one that restarts joins again, and its objects come back."""
+        return daemon.role == TARGET and daemon.node in self._maintenance
+
+    def _outdated(self, found: Look) -> list[Restart]:
+        return [restart for restart in outdated(found.stateful_sets, found.pods, found.state.primary) if not self._rests(restart.daemon)]
 
     def _in_turn(self, work: Callable[[], None]) -> None:
         """Holds the cluster's Lease meanwhile: of two runs at once, one restarts daemons."""
@@ -213,7 +221,7 @@ class _Present:
             ) from busy
 
     def _roll(self, found: Look, roller: Roller) -> None:
-        restarts = outdated(found.stateful_sets, found.pods, found.state.primary)
+        restarts = self._outdated(found)
         # One that a killed run left out of service goes first: the others wait until it is back.
         restarts.sort(key=lambda restart: not found.map_flags(restart.daemon) & MAP_MAINTENANCE if restart.daemon.role == TARGET else 2)
         self._each_maintenance(found, roller, {restart.daemon.pod for restart in restarts})

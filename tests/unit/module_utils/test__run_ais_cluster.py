@@ -292,20 +292,27 @@ def test_maintenance_follows_the_declaration() -> None:
     assert run(cluster)["maintenance"] == [{"daemon": "ais-ais-target-w3-0", "node": "w3", "action": "ended"}]
 
 
-@pytest.mark.parametrize("keeps_flags", [True, False])
-def test_a_target_in_maintenance_restarts_and_stays_out_of_service(keeps_flags: bool) -> None:
+def test_a_target_in_maintenance_keeps_its_pod_until_it_is_taken_back() -> None:
     cluster = FakeAis()
     run(cluster, maintenance=["w3"])
     cluster.new_template("aisnode:5.1")
-    if keeps_flags:  # AIStore's map may remember the target, or not
-        cluster.forgets_flags = False
+    planned = run(cluster, maintenance=["w3"], check_mode=True)
     result = run(cluster, maintenance=["w3"])
-    assert len(result["restarts"]) == 6
+    assert [item["daemon"] for item in planned["restarts"]] == [item["daemon"] for item in result["restarts"]]
+    assert len(result["restarts"]) == 5 and "ais-ais-target-w3-0" not in [item["daemon"] for item in result["restarts"]]
     assert (result["ready"], result["problems"], result["maintenance"]) == (True, [], [])
     assert cluster.flags["ais-ais-target-w3-0"] & 4
-    assert [flags for flags in (cluster.flags["ais-ais-target-w1-0"], cluster.flags["ais-ais-target-w2-0"]) if flags] == []
-    assert not [value for action, _pod, value in cluster.told if action == "stop-maintenance" and "w3" in value["sid"]]
     assert run(cluster, maintenance=["w3"])["changed"] is False
+    back = run(cluster)
+    assert [item["daemon"] for item in back["restarts"]] == ["ais-ais-target-w3-0"]
+    assert (back["ready"], cluster.flags["ais-ais-target-w3-0"]) == (True, 0)
+
+
+def test_a_target_is_told_again_to_leave_while_data_still_moves() -> None:
+    cluster = FakeAis()
+    cluster._rebalance(lambda: None)
+    assert run(cluster, maintenance=["w3"])["ready"] is True
+    assert cluster.flags["ais-ais-target-w3-0"] & 4
 
 
 def test_the_last_target_in_service_restarts_without_maintenance() -> None:
