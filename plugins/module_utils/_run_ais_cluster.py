@@ -154,13 +154,12 @@ class _Present:
 
     def _predict(self, found: Look) -> None:
         """Check mode: what a run would do, as far as the cluster can be asked."""
-        stale = {restart.daemon.name: restart for restart in self._outdated(found)}
+        stale = {restart.daemon.name: restart for restart in outdated(found.stateful_sets, found.pods, found.state.primary)}
         for item in self._call.params["objects"]:
             name = item.get("name", "")
             if item.get("kind") == "StatefulSet" and item.get("action") == "updated" and name in found.stateful_sets and name not in stale:
-                restart = foreseen(found.stateful_sets[name], found.pods.get(f"{name}-0"), layout(self._wanted))
-                if not self._rests(restart.daemon):
-                    stale[name] = restart
+                stale[name] = foreseen(found.stateful_sets[name], found.pods.get(f"{name}-0"), layout(self._wanted))
+        self._refuse_beside_maintenance(stale.values())
         stale = {restart.daemon.name: restart for restart in down(found)} | stale
         self._did["restarts"] = [restart.facts() for restart in stale.values()]
         if not found.state.uuid or not found.answering(PROXY):
@@ -171,6 +170,17 @@ class _Present:
             self._did["rebalances"].append({"id": "", "reason": f"one was interrupted on {', '.join(found.state.interrupted)}"})
         self._each_bucket(proxy, act=False)
         self._each_maintenance(found, roller=None)
+
+    def _refuse_beside_maintenance(self, restarts: Collection[Restart]) -> None:
+        """AIStore 5.0 forgets a target that is out of service when its primary proxy restarts, and a target that restarts joins again with its objects."""
+        if restarts and self._maintenance:
+            names = ", ".join(f"{restart.daemon.pod} ({restart.reason})" for restart in restarts)
+            raise Refused(
+                [
+                    f"These daemons have to restart: {names}. That must not happen while aistore_maintenance names {', '.join(self._maintenance)}. "
+                    "Take that out of aistore_maintenance, or decommission the target (docs/aistore.md), and run again. Nothing was restarted."
+                ]
+            )
 
     def _act(self, found: Look) -> Look:
         patience = float(self._call.params["wait_timeout"])
@@ -184,6 +194,7 @@ class _Present:
             patience,
             rebalance_patience,
         )
+        self._refuse_beside_maintenance(outdated(found.stateful_sets, found.pods, found.state.primary))
         whole = not found.state.problems and not found.state.busy
         found = self._formed(found, patience)
         proxy = found.answering(PROXY)[0]
@@ -191,7 +202,7 @@ class _Present:
         if differences:
             self._set_config(proxy, differences)
         self._each_bucket(proxy, act=True)
-        if self._outdated(found) or self._misplaced(found):
+        if outdated(found.stateful_sets, found.pods, found.state.primary) or self._misplaced(found):
             self._in_turn(lambda: self._roll(self._look(), roller))
         if whole and not any(self._did.values()):
             return found
@@ -199,13 +210,6 @@ class _Present:
         self._watch("the cluster comes to rest", _restless, rebalance_patience)
         self._call.clock.sleep(2 * PERIOD)
         return self._watch("the cluster is at rest", _restless, rebalance_patience)
-
-    def _rests(self, daemon: Daemon) -> bool:
-        """A target that is declared out of service keeps its pod until it is taken back: one that restarts joins again, and its objects come back."""
-        return daemon.role == TARGET and daemon.node in self._maintenance
-
-    def _outdated(self, found: Look) -> list[Restart]:
-        return [restart for restart in outdated(found.stateful_sets, found.pods, found.state.primary) if not self._rests(restart.daemon)]
 
     def _in_turn(self, work: Callable[[], None]) -> None:
         """Holds the cluster's Lease meanwhile: of two runs at once, one restarts daemons."""
@@ -221,7 +225,7 @@ class _Present:
             ) from busy
 
     def _roll(self, found: Look, roller: Roller) -> None:
-        restarts = self._outdated(found)
+        restarts = outdated(found.stateful_sets, found.pods, found.state.primary)
         # One that a killed run left out of service goes first: the others wait until it is back.
         restarts.sort(key=lambda restart: not found.map_flags(restart.daemon) & MAP_MAINTENANCE if restart.daemon.role == TARGET else 2)
         self._each_maintenance(found, roller, {restart.daemon.pod for restart in restarts})

@@ -118,29 +118,27 @@ def test_https_that_is_declared_later_is_refused_and_nothing_is_touched(small):
     assert good(small.play()).changed == 0
 
 
-def test_a_target_in_maintenance_keeps_its_pod_and_stays_empty_until_it_is_taken_back(small):
+def test_a_target_in_maintenance_stays_empty_and_nothing_restarts_until_it_is_taken_back(small):
     three(small)
-    over = {"aistore_maintenance": ["w3"], "aistore_config": OUT}
+    out = {"aistore_maintenance": ["w3"]}
 
     def stored():
         return int(ssh("w3", f"find {small.path} -type f -path '*traffic*' | wc -l"))
 
     with continuous_traffic(SPACE, "traffic") as summary:
         before = small.pods()
-        played = good(small.play(**over)).result("The daemons form one cluster")
+        played = good(small.play(**out)).result("The daemons form one cluster")
         assert [(item["node"], item["action"]) for item in played["maintenance"]] == [("w3", "started")]
-        assert len(played["restarts"]) == 5
-        kept = set(small.pods().values()) & set(before.values())
-        assert kept == {uid for pod, uid in before.items() if "target-w3" in pod}
-        found = small.ask(maintenance=["w3"])
-        assert found["problems"] == []
-        assert [facts["node"] for facts in found["daemons"] if facts.get("is_in_maintenance")] == ["w3"]
+        assert small.ask(maintenance=["w3"])["problems"] == []
         assert any("is in maintenance" in problem for problem in small.ask()["problems"])
-        assert good(small.play(**over)).changed == 0
+        assert good(small.play(**out)).changed == 0
+        refused = small.play(**out, aistore_config=OUT)
+        assert refused.code != 0 and "That must not happen while aistore_maintenance names w3" in refused.failure
+        assert small.pods() == before
         assert stored() == 0
         small.variables["aistore_config"] = OUT
         back = good(small.play()).result("The daemons form one cluster")
-        assert [item["node"] for item in back["restarts"]] == ["w3"]
+        assert len(back["restarts"]) == 6 and back["restarts"][0]["node"] == "w3"
         nothing_lost(summary())
     assert stored() > 0
     whole(small, 6)

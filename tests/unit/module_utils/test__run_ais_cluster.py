@@ -36,10 +36,10 @@ def info_options(**over: Any) -> dict[str, Any]:
 class FakeAis(FakeCluster):
     """Six daemons that have formed a cluster. Deleting a pod brings a new one on the current template two seconds later, as OnDelete does."""
 
-    def __init__(self) -> None:
+    def __init__(self, **over: Any) -> None:
         super().__init__(FakeClock())
         self.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ais"}})
-        self.daemons: list[Daemon] = daemons(wanted(options()))
+        self.daemons: list[Daemon] = daemons(wanted(options(**over)))
         self.flags = {daemon.pod: 0 for daemon in self.daemons}  # in the cluster map
         self.states = {daemon.pod: 6 for daemon in self.daemons}
         self.down: set[str] = set()
@@ -47,7 +47,6 @@ class FakeAis(FakeCluster):
         self.buckets: dict[str, Any] = {}
         self.told: list[tuple[str, str, Any]] = []
         self.rebalance_seconds = 3.0
-        self.forgets_flags = True
         for daemon in self.daemons:
             self._stateful_set(daemon, "r1")
             self._pod(daemon, "r1")
@@ -83,10 +82,9 @@ class FakeAis(FakeCluster):
         gone = super().delete(ref, uid, dry_run)
         daemon = next(daemon for daemon in self.daemons if daemon.pod == ref.name)
         self.told.append(("delete", ref.name, self.flags[ref.name]))
-        if self.forgets_flags:
-            if self.flags[ref.name]:
-                self.clock.at(self.clock.now() + 2, lambda: self._rebalance(lambda: None))
-            self.flags[ref.name] = 0  # a target that ends leaves the map, and joins it again by itself
+        if self.flags[ref.name]:
+            self.clock.at(self.clock.now() + 2, lambda: self._rebalance(lambda: None))
+        self.flags[ref.name] = 0  # a target that ends leaves the map, and joins it again by itself
         revision = self.objects[Ref("apps/v1", "StatefulSet", "ais", daemon.name)]["status"]["updateRevision"]
         self.clock.at(self.clock.now() + 2, lambda: self._pod(daemon, revision))
         return gone
@@ -292,19 +290,17 @@ def test_maintenance_follows_the_declaration() -> None:
     assert run(cluster)["maintenance"] == [{"daemon": "ais-ais-target-w3-0", "node": "w3", "action": "ended"}]
 
 
-def test_a_target_in_maintenance_keeps_its_pod_until_it_is_taken_back() -> None:
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_nothing_restarts_while_a_target_is_declared_out_of_service(check_mode: bool) -> None:
     cluster = FakeAis()
     run(cluster, maintenance=["w3"])
     cluster.new_template("aisnode:5.1")
-    planned = run(cluster, maintenance=["w3"], check_mode=True)
-    result = run(cluster, maintenance=["w3"])
-    assert [item["daemon"] for item in planned["restarts"]] == [item["daemon"] for item in result["restarts"]]
-    assert len(result["restarts"]) == 5 and "ais-ais-target-w3-0" not in [item["daemon"] for item in result["restarts"]]
-    assert (result["ready"], result["problems"], result["maintenance"]) == (True, [], [])
-    assert cluster.flags["ais-ais-target-w3-0"] & 4
-    assert run(cluster, maintenance=["w3"])["changed"] is False
+    cluster.told.clear()
+    with pytest.raises(Refused, match=r"ais-ais-target-w1-0 \(image .*aistore_maintenance names w3"):
+        run(cluster, maintenance=["w3"], check_mode=check_mode)
+    assert cluster.told == []
     back = run(cluster)
-    assert [item["daemon"] for item in back["restarts"]] == ["ais-ais-target-w3-0"]
+    assert back["restarts"][0]["node"] == "w3" and len(back["restarts"]) == 6
     assert (back["ready"], cluster.flags["ais-ais-target-w3-0"]) == (True, 0)
 
 
@@ -315,12 +311,10 @@ def test_a_target_is_told_again_to_leave_while_data_still_moves() -> None:
     assert cluster.flags["ais-ais-target-w3-0"] & 4
 
 
-def test_the_last_target_in_service_restarts_without_maintenance() -> None:
-    cluster = FakeAis()
-    run(cluster, maintenance=["w2", "w3"])
+def test_the_only_target_restarts_without_maintenance() -> None:
+    cluster = FakeAis(targets=["w1"])
     cluster.new_template("aisnode:5.1", only="target-w1")
-    cluster.told.clear()
-    assert run(cluster, maintenance=["w2", "w3"])["ready"] is True
+    assert run(cluster, targets=["w1"])["ready"] is True
     assert cluster.told == [("delete", "ais-ais-target-w1-0", 0)]
 
 
