@@ -118,7 +118,7 @@ def test_https_that_is_declared_later_is_refused_and_nothing_is_touched(small):
     assert good(small.play()).changed == 0
 
 
-def test_a_target_in_maintenance_stays_empty_and_nothing_restarts_until_it_is_taken_back(small):
+def test_a_target_in_maintenance_is_given_nothing_and_nothing_restarts_until_it_is_taken_back(small):
     three(small)
     out = {"aistore_maintenance": ["w3"]}
 
@@ -131,16 +131,17 @@ def test_a_target_in_maintenance_stays_empty_and_nothing_restarts_until_it_is_ta
         assert [(item["node"], item["action"]) for item in played["maintenance"]] == [("w3", "started")]
         assert small.ask(maintenance=["w3"])["problems"] == []
         assert any("is in maintenance" in problem for problem in small.ask()["problems"])
+        before_out = stored()  # AIStore keeps copies of what moved away until its cleanup
         assert good(small.play(**out)).changed == 0
         refused = small.play(**out, aistore_config=OUT)
         assert refused.code != 0 and "That must not happen while aistore_maintenance names w3" in refused.failure
         assert small.pods() == before
-        assert stored() == 0
+        assert stored() <= before_out
         small.variables["aistore_config"] = OUT
         back = good(small.play()).result("The daemons form one cluster")
         assert len(back["restarts"]) == 6 and back["restarts"][0]["node"] == "w3"
         nothing_lost(summary())
-    assert stored() > 0
+    assert stored() > before_out
     whole(small, 6)
 
 

@@ -16,13 +16,15 @@ from the_lab import playbook_command
 pytestmark = pytest.mark.lab
 NODE, LABEL = "cp1", "nvidia.com/ais-target"
 WORKERS = {"ais_targets": ["w1", "w2", "w3"], "ais_proxies": ["w1", "w2", "w3"], "ais_initial_primary": ["w1"]}
+NOBODY = {"ais_targets": [], "ais_proxies": [], "ais_initial_primary": []}
 ALONE = {"ais_targets": [NODE], "ais_proxies": [NODE], "ais_initial_primary": [NODE]}
 
 
 def labels(folder: Path, groups: dict[str, list[str]], *options: str, **variables: Any) -> tuple[int, str]:
     """Exit status and output of the playbook with an inventory of these groups and variables."""
     given = {"slipway_kubeconfig": str(KUBECONFIG), **variables}
-    inventory = {"all": {"vars": given, "children": {name: {"hosts": dict.fromkeys(hosts)} for name, hosts in groups.items()}}}
+    nodes = {"k8s_cluster": [NODE, "w1", "w2", "w3"], **groups}
+    inventory = {"all": {"vars": given, "children": {name: {"hosts": dict.fromkeys(hosts)} for name, hosts in nodes.items()}}}
     (folder / "labels.yml").write_text(yaml.safe_dump(inventory))
     command, environ = playbook_command("playbooks/labels.yml", "-v", *options)
     command[command.index("-i") + 1] = str(folder / "labels.yml")
@@ -31,7 +33,7 @@ def labels(folder: Path, groups: dict[str, list[str]], *options: str, **variable
 
 
 def test_two_primaries_are_refused_also_where_the_inventory_was_not_checked(folder: Path) -> None:
-    status, output = labels(folder, {**WORKERS, "ais_initial_primary": ["w1", "w2"]})
+    status, output = labels(folder, {**WORKERS, "ais_initial_primary": ["w1", "w2"]}, __inventory_result={})
     assert status != 0
     assert "has 2 initial primaries (w1, w2); name exactly one" in output
 
@@ -50,7 +52,7 @@ def test_an_emptied_group_takes_the_labels_away_and_a_missing_one_does_not(folde
         return live("node", NODE)["metadata"]["labels"].get(LABEL)
 
     try:
-        for groups, expected in ((ALONE, "labels-test"), ({"ais_clients": [NODE]}, "labels-test"), ({**ALONE, "ais_targets": []}, None)):
+        for groups, expected in ((ALONE, "labels-test"), ({"ais_clients": [NODE]}, "labels-test"), (NOBODY, None)):
             status, output = labels(folder, groups, aistore_cluster="labels-test")
             assert status == 0, output
             assert target() == expected
