@@ -26,7 +26,7 @@ def digest(*inputs: str | bytes | Path | Iterable[Path]) -> str:
                     h.update(str(file.relative_to(item.parent)).encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
                     h.update(str(file.stat().st_mode & 0o111).encode())
         else:
-            h.update((item.encode() if isinstance(item, str) else bytes(item)) + b"\0")  # type: ignore[arg-type]
+            h.update((item.encode() if isinstance(item, str) else bytes(item)) + b"\0")  # type: ignore[arg-type]  # a Path is told apart above
     return h.hexdigest()[:12]
 
 
@@ -53,13 +53,13 @@ def cached(folder: Path, key: str, make: Callable[[Path], None]) -> Path:
         if final.is_dir():
             return final
         for leftover in folder.parent.glob(f".{folder.name}.tmp-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+            shutil.rmtree(leftover, ignore_errors=True)  # of a killed run; in the way of nothing
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.tmp-", dir=folder.parent))
         work.chmod(0o755)
         try:
             make(work)
             work.rename(final)
         except BaseException:
-            shutil.rmtree(work, ignore_errors=True)
+            shutil.rmtree(work, ignore_errors=True)  # the error above is the one to tell
             raise
     return final

@@ -61,7 +61,7 @@ def up(lab: Lab) -> None:
 
 def down(lab: Lab) -> None:
     Process(lab, "guest").end()
-    shutil.rmtree(folder(lab), ignore_errors=True)
+    shutil.rmtree(folder(lab), ignore_errors=True)  # not there where no guest was made
 
 
 def _image(lab: Lab) -> Path:

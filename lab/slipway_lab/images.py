@@ -81,7 +81,7 @@ def _push(lab: Lab, name: str, storage: Path) -> None:
     with _registry_of(storage) as address:
         options = ["--quiet", "--tls-verify=false", "--format", "oci", "--compression-format", "zstd"]
         podman(lab, "push", *options, _local(name), f"{address}/{name}:{pins.IMAGES[name]}")
-    shutil.rmtree(storage / "docker/registry/v2/repositories" / name / "_uploads", ignore_errors=True)
+    shutil.rmtree(storage / "docker/registry/v2/repositories" / name / "_uploads", ignore_errors=True)  # scratch, and not always there
 
 
 def _load(lab: Lab, name: str) -> str:

@@ -53,7 +53,7 @@ def node_image(lab: Lab) -> str:
                 os.link(kubernetes, context / "kubernetes")
                 podman(lab, "build", "--isolation=chroot", "--quiet", "--pull-never", "--build-arg", f"BASE_IMAGE={base}", "--tag", image, context)
             finally:
-                shutil.rmtree(context, ignore_errors=True)
+                shutil.rmtree(context, ignore_errors=True)  # never hides why the build failed
     return image
 
 

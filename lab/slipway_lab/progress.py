@@ -80,7 +80,7 @@ def step(name: str, logs: Path, waits_for: str = "its commands") -> Iterator[Pat
                     print(f"         | {line}", file=sys.stderr)
                 print(f"         log: {log}", file=sys.stderr, flush=True)
             if isinstance(e, LabError):
-                e.shown = True  # type: ignore[attr-defined]
+                e.shown = True  # type: ignore[attr-defined]  # a mark for whoever catches it next
         raise
     else:
         say("ok", f"{name}  {time.monotonic() - began:.1f} s")

@@ -54,11 +54,11 @@ def run(
 
 def output(argv: Sequence[str | Path], **kwargs: object) -> str:
     """Standard output of a program that must succeed."""
-    return run(argv, **kwargs).stdout.strip()  # type: ignore[arg-type]
+    return run(argv, **kwargs).stdout.strip()  # type: ignore[arg-type]  # run's own options, passed on
 
 
 def succeeds(argv: Sequence[str | Path], **kwargs: object) -> bool:
-    return run(argv, check=False, **{"quiet": True, **kwargs}).returncode == 0  # type: ignore[arg-type]
+    return run(argv, check=False, **{"quiet": True, **kwargs}).returncode == 0  # type: ignore[arg-type]  # run's own options, passed on
 
 
 _libc = ctypes.CDLL(None)

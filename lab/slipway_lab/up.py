@@ -154,7 +154,7 @@ def _remove_state(owner: Lab) -> None:
     for name in ("kubeconfig", "ssh", "disks", "registry", registry.AUTH_FILE, "guest", "bin", "hosts.yml"):
         path = owner.state / name
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(path, ignore_errors=True)  # the rest must go, too
         else:
             path.unlink(missing_ok=True)
 
