@@ -10,6 +10,7 @@ version_added: "0.1.0"
 description:
   - Prints per stage what changed, what failed and how long it took; for each failure what, where, why and the command that tries it again; in check
     mode what would change; and whether what was made has been verified.
+  - Prints what C(site.yml) is about to change, host by host, before the first stage that changes anything.
   - Completes the report that the stage C(verify) wrote by what only a callback sees, the changes of this run and its timeline.
   - Enable it by C(callbacks_enabled = slipway.mlops.summary) in C(ansible.cfg).
 author:
@@ -52,7 +53,12 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_play_start(self, play: Any) -> None:
         # A stage that another one imports, as `verify` does with `hosts`, counts as part of that one.
         name, within = str(play.get_name()), play.vars.get("slipway_stage")
+        known = len(self.run.stages)
         self.stage = self.run.stage(str(within) if within and not name.startswith("Inventory") else name)
+        if len(self.run.stages) > known and self.run.has_planned:
+            self._display.banner("SLIPWAY PLAN")
+            for line in record.foreseen(self.run):
+                self._display.display(line)
         # Playbooks that only look go on in spite of failures. That is no reason to be silent about them.
         self.goes_on = bool(play.vars.get("slipway_is_dry_run")) or self.stage == "Verify"
         self.play += 1

@@ -42,19 +42,19 @@ class Restart:
         return {"daemon": self.daemon.pod, "node": self.daemon.node, "role": self.daemon.role, "reason": self.reason}
 
 
-def outdated(stateful_sets: Mapping[str, Object], pods: Mapping[str, Object], primary: str) -> list[Restart]:
+def outdated(found: Look) -> list[Restart]:
     """Daemons whose pod is not on the current template of its StatefulSet, in the order in which they have to go. Pure."""
-    found = []
-    for name, item in stateful_sets.items():
-        pod = pods.get(f"{name}-0")
+    old = []
+    for name, item in found.stateful_sets.items():
+        pod = found.pods.get(f"{name}-0")
         if pod is None or pod["metadata"].get("deletionTimestamp"):
             continue
         status = item.get("status") or {}
         current = item["metadata"].get("generation", 0) == status.get("observedGeneration", 0)
         revision = (pod["metadata"].get("labels") or {}).get("controller-revision-hash", "")
         if not current or revision != status.get("updateRevision"):
-            found.append(Restart(daemon_of(item), _what_changed(pod, item["spec"]["template"])))
-    return sorted(found, key=lambda restart: (restart.daemon.role == PROXY, restart.daemon.pod == primary, restart.daemon.node))
+            old.append(Restart(daemon_of(item), _what_changed(pod, item["spec"]["template"])))
+    return sorted(old, key=lambda restart: (restart.daemon.role == PROXY, restart.daemon.pod == found.state.primary, restart.daemon.node))
 
 
 def foreseen(stateful_set: Object, pod: Object | None, layout: Mapping[str, Any]) -> Restart:
@@ -85,7 +85,7 @@ def is_down(restart: Restart, found: Look) -> bool:
 
 def down(found: Look) -> list[Restart]:
     """Daemons that do not run and whose pod stands in the way: on an old template, or in a back-off of up to five minutes after what made it fail is mended."""
-    old = [restart for restart in outdated(found.stateful_sets, found.pods, found.state.primary) if is_down(restart, found)]
+    old = [restart for restart in outdated(found) if is_down(restart, found)]
     known = {restart.daemon.pod for restart in old}
     stuck = [
         Restart(daemon, "it failed before and waits to be tried again")

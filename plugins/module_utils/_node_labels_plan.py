@@ -259,7 +259,7 @@ def resolve(sets: Sequence[LabelSet], nodes: Sequence[Node]) -> tuple[dict[str, 
     if unknown:
         names = sorted(set(unknown))
         hints = [f'{name} (did you mean {guess}?)' if (guess := syntax.nearest(name, by_name)) else name for name in names]
-        problems.append(f"The cluster has no node {', '.join(hints)} (by name, {HOSTNAME_LABEL} or InternalIP); it has {_some(sorted(by_name))}.")
+        problems.append(f"The cluster has no node {', '.join(hints)} (by name, {HOSTNAME_LABEL} or InternalIP); it has {syntax.some(sorted(by_name))}.")
     return found, problems
 
 
@@ -270,10 +270,6 @@ def _index(nodes: Iterable[Node], keys: Any) -> dict[str, list[str]]:
             if key:
                 found.setdefault(key, []).append(node.name)
     return found
-
-
-def _some(names: Sequence[str], most: int = 10) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") if names else "none"
 
 
 # ---- deciding -----------------------------------------------------------------------------------------------------------------------

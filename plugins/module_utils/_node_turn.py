@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from . import _lease as lease
 from ._model import Clock, Cluster, ClusterError, Object, Progress, Ref, Refused
+from ._syntax import some
 
 LEASE = Ref("coordination.k8s.io/v1", "Lease", "kube-system", "slipway-node-turn")
 FAILED_RUN, FAILED_NODE = "slipway.mlops/failed-run", "slipway.mlops/failed-node"
@@ -41,7 +42,7 @@ def find(nodes: list[Object], name: str, machine_id: str) -> Object:
     by_name = {node["metadata"]["name"]: node for node in nodes}
     node = by_name.get(name) or next((node for node in nodes if (node["metadata"].get("labels") or {}).get("kubernetes.io/hostname") == name), None)
     if node is None:
-        raise Refused([f"this cluster has no node {name}; it has {_some(sorted(by_name))}. Set `node`, or another kubeconfig."])
+        raise Refused([f"this cluster has no node {name}; it has {some(sorted(by_name))}. Set `node`, or another kubeconfig."])
     theirs = node.get("status", {}).get("nodeInfo", {}).get("machineID") or ""
     if machine_id and theirs and theirs != machine_id:
         mix_up = "this kubeconfig belongs to another cluster, or `node` to another host"
@@ -123,7 +124,7 @@ def _missing(cluster: Cluster, node: str, expected: Mapping[str, str], restarted
             return f"pod {_name(pod)} failed: {status.get('reason') or ''} {status.get('message') or ''}".strip(), True
         if status.get("phase") != "Succeeded" and not _pod_ready(pod):
             waiting.append(_name(pod))
-    return (f"pods that were Ready before are not: {_some(sorted(waiting))}" if waiting else ""), False
+    return (f"pods that were Ready before are not: {some(sorted(waiting))}" if waiting else ""), False
 
 
 def _stop_if_failed(found: Object, turn: Turn) -> None:
@@ -154,7 +155,3 @@ def _pod_ready(pod: Object) -> bool:
 
 def _name(pod: Object) -> str:
     return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
-
-
-def _some(names: list[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") if names else "none"

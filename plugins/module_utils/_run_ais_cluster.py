@@ -154,7 +154,7 @@ class _Present:
 
     def _predict(self, found: Look) -> None:
         """Check mode: what a run would do, as far as the cluster can be asked."""
-        stale = {restart.daemon.name: restart for restart in outdated(found.stateful_sets, found.pods, found.state.primary)}
+        stale = {restart.daemon.name: restart for restart in outdated(found)}
         for item in self._call.params["objects"]:
             name = item.get("name", "")
             if item.get("kind") == "StatefulSet" and item.get("action") == "updated" and name in found.stateful_sets and name not in stale:
@@ -194,7 +194,7 @@ class _Present:
             patience,
             rebalance_patience,
         )
-        self._refuse_beside_maintenance(outdated(found.stateful_sets, found.pods, found.state.primary))
+        self._refuse_beside_maintenance(outdated(found))
         whole = not found.state.problems and not found.state.busy
         found = self._formed(found, patience)
         proxy = found.answering(PROXY)[0]
@@ -202,7 +202,7 @@ class _Present:
         if differences:
             self._set_config(proxy, differences)
         self._each_bucket(proxy, act=True)
-        if outdated(found.stateful_sets, found.pods, found.state.primary) or self._misplaced(found):
+        if outdated(found) or self._misplaced(found):
             self._in_turn(lambda: self._roll(self._look(), roller))
         if whole and not any(self._did.values()):
             return found
@@ -225,7 +225,7 @@ class _Present:
             ) from busy
 
     def _roll(self, found: Look, roller: Roller) -> None:
-        restarts = outdated(found.stateful_sets, found.pods, found.state.primary)
+        restarts = outdated(found)
         # One that a killed run left out of service goes first: the others wait until it is back.
         restarts.sort(key=lambda restart: not found.map_flags(restart.daemon) & MAP_MAINTENANCE if restart.daemon.role == TARGET else 2)
         self._each_maintenance(found, roller, {restart.daemon.pod for restart in restarts})

@@ -64,6 +64,11 @@ class Run:
         return self.report is None and bool(looked) and all(looked)
 
     @property
+    def has_planned(self) -> bool:
+        """Whether a stage has just begun that follows the look ahead."""
+        return self.stages[-2:-1] == ["Plan"] and any(step.stage == "Plan" and step.outcome != "skipped" for step in self.steps)
+
+    @property
     def is_part(self) -> bool:
         """Whether it kept to some hosts or tags."""
         return bool(self.limit or self.tags or self.skipped_tags)
@@ -139,7 +144,7 @@ def summary(run: Run, seconds: float) -> list[str]:
         lines.append(f"{stage:<34}{changed:>9}{failed:>8}{_span(steps):>9.1f}")
     lines.append(f"{'all':<34}{'':>9}{'':>8}{seconds:>9.1f}")
     if run.is_dry:
-        lines += ["", *_foreseen(run)]
+        lines += ["", *foreseen(run)]
     failures = _failures(run)
     # The report, and the task that wrote it, say everything that the stage `verify` found.
     for step in failures if run.report is None else [step for step in failures if step.stage != "Verify" or step is failures[-1]]:
@@ -154,6 +159,20 @@ def summary(run: Run, seconds: float) -> list[str]:
     if run.report is not None and run.report.get("ready"):
         for service in run.report.get("services") or ():
             lines += [f"  {service['name']}: {service['url']}", f"    {service['how']}"]
+    return lines
+
+
+def foreseen(run: Run) -> list[str]:
+    """What a look ahead found that would change: a line for each change, below its host."""
+    steps = [step for step in run.steps if step.outcome == "changed"]
+    if not steps:
+        return ["Nothing would change" + (", as far as it could be looked at." if _failures(run) else ".")]
+    lines = ["What would change:"]
+    for host in dict.fromkeys(step.host for step in steps):
+        lines.append(f"  {'cluster' if host == 'localhost' else host}")
+        for step in steps:
+            if step.host == host:
+                lines += [f"    {line}" for line in step.lines or (step.task,)]
     return lines
 
 
@@ -190,19 +209,6 @@ def _failures(run: Run) -> list[Step]:
         if step.outcome == "unreachable":
             gone.add(step.host)
     return failures
-
-
-def _foreseen(run: Run) -> list[str]:
-    steps = [step for step in run.steps if step.outcome == "changed"]
-    if not steps:
-        return ["Nothing would change" + (", as far as it could be looked at." if _failures(run) else ".")]
-    lines = ["What would change:"]
-    for host in dict.fromkeys(step.host for step in steps):
-        lines.append(f"  {'cluster' if host == 'localhost' else host}")
-        for step in steps:
-            if step.host == host:
-                lines += [f"    {line}" for line in step.lines or (step.task,)]
-    return lines
 
 
 def _span(steps: list[Step]) -> float:

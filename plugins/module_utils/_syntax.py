@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -131,3 +131,8 @@ def quantity(value: Any) -> Decimal | None:
     if unit.endswith("i"):
         return number * Decimal(1024) ** ("KMGTPE".index(unit[0]) + 1)
     return number.scaleb(_POWERS[unit] if unit in _POWERS else int(unit[1:]))
+
+
+def some(names: Sequence[str], most: int = 10) -> str:
+    """The first of `names`, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") if names else "none"

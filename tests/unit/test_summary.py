@@ -58,6 +58,26 @@ def test_the_inventory_is_its_own_stage_wherever_it_is_imported(callback) -> Non
     assert callback.stage == "Inventory"
 
 
+def test_what_the_plan_found_is_said_once_before_the_first_stage_that_changes_something(callback, monkeypatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(callback._display, "banner", said.append)
+    monkeypatch.setattr(callback._display, "display", said.append)
+    callback.v2_playbook_on_play_start(play("Inventory | It can work"))
+    callback.v2_playbook_on_play_start(play("Hosts | Disks", slipway_stage="Plan", slipway_is_dry_run=True))
+    callback.v2_runner_on_ok(result({"changed": True, "actions": ["format /dev/x"]}, check=True))
+    assert said == []
+    for name in ("Inventory | It can work", "Hosts | Disks", "Nodes | Kubelets"):
+        callback.v2_playbook_on_play_start(play(name))
+    assert [line.strip() for line in said].count("format /dev/x") == 1 and said.count("SLIPWAY PLAN") == 1
+
+
+def test_a_plan_that_was_left_out_says_nothing(callback, monkeypatch) -> None:
+    monkeypatch.setattr(callback._display, "banner", lambda text: pytest.fail(text))
+    callback.v2_playbook_on_play_start(play("Hosts | Disks", slipway_stage="Plan"))
+    callback.v2_runner_on_skipped(result({}))
+    callback.v2_playbook_on_play_start(play("Hosts | Disks"))
+
+
 def test_a_tag_is_kept_only_where_the_task_bears_it(callback) -> None:
     callback.v2_playbook_on_play_start(play("Apps | Aim"))
     callback.v2_runner_on_ok(result({"changed": True, "actions": ["x"]}))

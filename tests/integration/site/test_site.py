@@ -107,6 +107,8 @@ def test_the_demo_makes_and_proves_the_whole() -> None:
     assert "READY: everything" in output
     report = json.loads((REPORT / "report.json").read_text())
     assert report["ready"] is True
+    # The run itself says first what it will do.
+    assert foreseen(output.split("SLIPWAY PLAN")[1].split("\nPLAY [")[0]) == seen["fresh"]
     assert {proof["name"].split()[0] for proof in report["proofs"]} == {"aim", "mlflow", "aistore", "postgresql"}
     # What the look ahead named is what was done, object by object.
     seen["done"] = objects(line for step in report["run"]["steps"] if not step["check"] and step["outcome"] == "changed" for line in step["lines"])
