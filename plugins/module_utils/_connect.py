@@ -11,13 +11,16 @@ import base64
 import binascii
 import json
 import os
-import stat
+import re
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
+from . import _kubeconfig
 from ._model import Refused
+from ._syntax import path_shown
 
 IN_CLUSTER = "/var/run/secrets/kubernetes.io/serviceaccount"
 EXEC_TIMEOUT = 60  # seconds for a credential program; a browser log-in cannot be done inside a task anyway
@@ -66,15 +69,24 @@ def endpoint(options: Mapping[str, Any], environ: Mapping[str, str], load_yaml: 
     entry = _Entry({}, {}, "")
     implicit = False
     if not (chosen["host"] and not chosen["kubeconfig"] and not chosen["context"]):
-        entry, implicit = _kubeconfig(chosen, environ, load_yaml)
-    server = str(chosen["host"] or entry.cluster.get("server") or "").rstrip("/")
+        entry, implicit = _chosen_context(chosen, environ, load_yaml)
+    server = str(chosen["host"] or entry.cluster.get("server") or "")
     if not server:
         raise Refused(["No API server is given: set `kubeconfig`, or `host` with `api_key`, or K8S_AUTH_KUBECONFIG."])
     if not server.startswith(("https://", "http://")):
         server = "https://" + server
+    proxy = str(chosen["proxy"] or entry.cluster.get("proxy-url") or environ.get("HTTPS_PROXY") or environ.get("https_proxy") or "")
+    if not _is_url(server):
+        raise Refused(["The address of the API server (`host`, or `server` of the kubeconfig) is not a URL such as https://10.0.0.10:6443."])
+    server = server.rstrip("/")
+    if proxy and not _is_url(proxy if "//" in proxy else "http://" + proxy):
+        raise Refused(["The proxy (`proxy`, or `proxy-url` of the kubeconfig) is not a URL such as http://10.0.0.1:3128."])
     headers, certificate, key = _credentials(chosen, entry, environ)
     if chosen["impersonate_user"] or entry.user.get("as"):
         headers["Impersonate-User"] = str(chosen["impersonate_user"] or entry.user["as"])
+    groups = tuple(_groups(chosen["impersonate_groups"]) or entry.user.get("as-groups") or ())
+    if not all(re.fullmatch(r"[\x20-\x7e]+", name) for name in [headers.get("Impersonate-User", "-"), *groups]):
+        raise Refused(["Who is impersonated is named in printable ASCII characters."])
     verify = chosen["validate_certs"]
     return Endpoint(
         server=server,
@@ -85,10 +97,10 @@ def endpoint(options: Mapping[str, Any], environ: Mapping[str, str], load_yaml: 
         certificate=certificate,
         key=key,
         tls_server_name=str(entry.cluster.get("tls-server-name") or ""),
-        proxy=str(chosen["proxy"] or entry.cluster.get("proxy-url") or environ.get("HTTPS_PROXY") or environ.get("https_proxy") or ""),
+        proxy=proxy,
         no_proxy=str(chosen["no_proxy"] or ""),
         headers=headers,
-        groups=tuple(_groups(chosen["impersonate_groups"]) or entry.user.get("as-groups") or ()),
+        groups=groups,
     )
 
 
@@ -115,6 +127,15 @@ def _option(name: str, options: Mapping[str, Any], environ: Mapping[str, str]) -
     return next((environ[variable] for variable in ENVIRONMENT[name] if environ.get(variable)), None)
 
 
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        host, _port = parts.hostname or "", parts.port
+        return bool(host.encode("idna")) and text.isprintable() and " " not in text
+    except ValueError:  # a port that is none, a bracket that is not closed, a label that is empty or too long
+        return False
+
+
 def _boolean(value: Any) -> bool:
     return value if isinstance(value, bool) else str(value).lower() in ("1", "true", "yes", "on", "y", "t")
 
@@ -130,10 +151,12 @@ def _file(path: Any, what: str) -> bytes:
         with open(os.path.expanduser(str(path)), "rb") as file:
             return file.read()
     except OSError as error:
-        raise Refused([f"{what}: cannot read {path}: {error.strerror}."]) from None
+        raise Refused([f"{what}: cannot read {path_shown(path)}: {error.strerror}."]) from None
+    except ValueError:  # a NUL in it
+        raise Refused([f"{what}: cannot read {path_shown(path)}."]) from None
 
 
-def _kubeconfig(chosen: Mapping[str, Any], environ: Mapping[str, str], load_yaml: Callable[[str], Any]) -> tuple[_Entry, bool]:
+def _chosen_context(chosen: Mapping[str, Any], environ: Mapping[str, str], load_yaml: Callable[[str], Any]) -> tuple[_Entry, bool]:
     """The chosen context, and whether nobody named the file that it is from."""
     given = chosen["kubeconfig"]
     if isinstance(given, Mapping):
@@ -146,7 +169,7 @@ def _kubeconfig(chosen: Mapping[str, Any], environ: Mapping[str, str], load_yaml
         pod = _pod_account(environ)
         if pod:
             return pod, True
-        raise Refused([f"No kubeconfig: {', '.join(paths)} does not exist. Set `kubeconfig`, K8S_AUTH_KUBECONFIG, or `host` with `api_key`."])
+        raise Refused([f"No kubeconfig: {', '.join(map(path_shown, paths))} does not exist. Set `kubeconfig`, K8S_AUTH_KUBECONFIG, or `host` with `api_key`."])
     files: list[tuple[str, Mapping[str, Any]]] = []
     for path in present:
         try:
@@ -159,55 +182,9 @@ def _kubeconfig(chosen: Mapping[str, Any], environ: Mapping[str, str], load_yaml
     return _entry(files, chosen["context"]), not given
 
 
-_SECTIONS = {"clusters": "cluster", "users": "user", "contexts": "context"}
-_TEXTS = frozenset(
-    [
-        "server",
-        "certificate-authority",
-        "certificate-authority-data",
-        "client-certificate",
-        "client-certificate-data",
-        "client-key",
-        "client-key-data",
-        "token",
-        "tokenFile",
-        "username",
-        "password",
-        "proxy-url",
-        "tls-server-name",
-        "cluster",
-        "user",
-        "namespace",
-        "as",
-    ]
-)
-
-
-def _misshapen(place: str, content: Mapping[str, Any]) -> list[str]:
-    """What is not of the form of a kubeconfig, without the values."""
-    problems = []
-    for section, part in _SECTIONS.items():
-        items = content.get(section) or []
-        if not isinstance(items, list):
-            problems.append(f"kubeconfig {place}: `{section}` is not a list.")
-            continue
-        for number, item in enumerate(items):
-            where = f"kubeconfig {place}: {section}[{number}]"
-            body = item.get(part) if isinstance(item, Mapping) else None
-            if not (isinstance(item, Mapping) and isinstance(item.get("name"), str) and isinstance(body or {}, Mapping)):
-                problems.append(f"{where} is not a name with a mapping `{part}`.")
-                continue
-            for key, value in (body or {}).items():
-                if key in _TEXTS and not isinstance(value, (str, type(None))):
-                    problems.append(f"{where}.{part}.{key} is not text.")
-                if key in ("exec", "auth-provider") and not isinstance(value, (Mapping, type(None))):
-                    problems.append(f"{where}.{part}.{key} is not a mapping.")
-    return problems
-
-
 def _entry(files: list[tuple[str, Mapping[str, Any]]], context: Any) -> _Entry:
     """As client-go merges: the first file that has a name wins."""
-    problems = [problem for path, content in files for problem in _misshapen(path, content)]
+    problems = [problem for path, content in files for problem in _kubeconfig.misshapen(f"kubeconfig {path}", content)]
     if problems:
         raise Refused(problems)
     name = str(context or next((content["current-context"] for _path, content in files if content.get("current-context")), ""))
@@ -253,11 +230,11 @@ def _credentials(chosen: Mapping[str, Any], entry: _Entry, environ: Mapping[str,
     key = _file(chosen["client_key"], "client_key") or entry.pem(user, "client-key")
     name, password = chosen["username"] or user.get("username"), chosen["password"] or user.get("password")
     if chosen["api_key"]:
-        return _bearer(str(chosen["api_key"])), certificate, key
+        return _bearer(str(chosen["api_key"]), "api_key"), certificate, key
     if user.get("tokenFile"):
-        return _bearer(_file(user["tokenFile"], "tokenFile").decode().strip()), certificate, key
+        return _bearer(_file(user["tokenFile"], "tokenFile").decode("utf-8", "replace"), f"kubeconfig {entry.path}: tokenFile"), certificate, key
     if user.get("token"):
-        return _bearer(str(user["token"])), certificate, key
+        return _bearer(str(user["token"]), f"kubeconfig {entry.path}: token"), certificate, key
     if name and password:
         return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}, certificate, key
     if user.get("auth-provider"):
@@ -266,12 +243,16 @@ def _credentials(chosen: Mapping[str, Any], entry: _Entry, environ: Mapping[str,
         status = _run(user["exec"], entry, _boolean(chosen["allow_exec"]), environ)
         certificate = str(status.get("clientCertificateData") or "").encode() or certificate
         key = str(status.get("clientKeyData") or "").encode() or key
-        return (_bearer(status["token"]) if status.get("token") else {}), certificate, key
+        return (_bearer(status["token"], f"kubeconfig {entry.path}: exec") if status.get("token") else {}), certificate, key
     return {}, certificate, key
 
 
-def _bearer(token: str) -> dict[str, str]:
-    return {"Authorization": "Bearer " + token.removeprefix("Bearer ").strip()}
+def _bearer(token: str, place: str) -> dict[str, str]:
+    """A token is told by its place alone, and never sent with what would end the header."""
+    word = token.removeprefix("Bearer ").strip()
+    if not re.fullmatch(r"[\x21-\x7e]+", word):
+        raise Refused([f"{place}: a token is one word of ASCII characters; this one is empty, or has blanks, line breaks or other characters in it."])
+    return {"Authorization": "Bearer " + word}
 
 
 def _run(program: Mapping[str, Any], entry: _Entry, allowed: bool, environ: Mapping[str, str]) -> Mapping[str, Any]:
@@ -279,28 +260,34 @@ def _run(program: Mapping[str, Any], entry: _Entry, allowed: bool, environ: Mapp
     command = str(program.get("command") or "")
     if not allowed:
         raise Refused([f'kubeconfig {entry.path} would run "{command}" for credentials; set `allow_exec: true` if you trust this file.'])
-    if entry.path and os.path.exists(entry.path) and os.stat(entry.path).st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise Refused([f'kubeconfig {entry.path} would run "{command}" and can be written by others; `chmod go-w` it first.'])
+    doubt = _kubeconfig.untrusted(entry.path) if entry.path and os.path.exists(entry.path) else ""
+    if doubt:
+        raise Refused([f'kubeconfig {entry.path} would run "{command}" and {doubt}; `chown` it to yourself and `chmod go-w` it first.'])
     if os.sep in command and not os.path.isabs(command):
         command = os.path.join(os.path.dirname(os.path.abspath(entry.path)), command)
     info = {"apiVersion": program.get("apiVersion"), "kind": "ExecCredential", "spec": {"interactive": False}}
     variables = {item["name"]: item["value"] for item in program.get("env") or []}
     try:
         done = subprocess.run(  # pylint: disable=ansible-bad-function
-            [command, *map(str, program.get("args") or [])],
+            [command, *(program.get("args") or [])],
             env={**environ, **variables, "KUBERNETES_EXEC_INFO": json.dumps(info)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=EXEC_TIMEOUT,
             check=True,
         )
-        return json.loads(done.stdout).get("status") or {}
+        status = json.loads(done.stdout)["status"]
+        if all(isinstance(status.get(key), (str, type(None))) for key in ("token", "clientCertificateData", "clientKeyData")):
+            return status  # type: ignore[no-any-return]
+        cause = "it did not print an ExecCredential"
     except FileNotFoundError:
         cause = "it is not installed"
+    except OSError as error:
+        cause = f"it cannot be run: {error.strerror}"
     except subprocess.TimeoutExpired:
         cause = f"it did not end within {EXEC_TIMEOUT} s"
     except subprocess.CalledProcessError as error:
         cause = f"exit status {error.returncode}: {error.stderr.decode('utf-8', 'replace').strip()[-500:]}"
-    except ValueError:
+    except (ValueError, LookupError, TypeError, AttributeError):
         cause = "it did not print an ExecCredential"
     raise Refused([f'kubeconfig {entry.path}: credential program "{command}" failed: {cause}.'])

@@ -189,10 +189,12 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     elif endpoint.ca:
+        # Text is PEM, and must be ASCII: a comment in a bundle need not be. Bytes are DER.
+        bundle = endpoint.ca.decode("ascii", "ignore") if b"-----BEGIN" in endpoint.ca else endpoint.ca
         try:
-            context.load_verify_locations(cadata=endpoint.ca.decode("utf-8", "replace"))
-        except ssl.SSLError:
-            raise Refused([f"The CA certificate for {endpoint.server} is not PEM."]) from None
+            context.load_verify_locations(cadata=bundle)
+        except (ssl.SSLError, ValueError):
+            raise Refused([f"The CA certificate for {endpoint.server} is neither PEM nor DER."]) from None
     else:
         context.load_default_certs()
     if endpoint.certificate:
@@ -201,7 +203,7 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(endpoint.certificate + b"\n" + endpoint.key)
-            context.load_cert_chain(path)
+            context.load_cert_chain(path, password="")  # nobody is there to be asked for one
         except ssl.SSLError:
             raise Refused([f"The client certificate or key for {endpoint.server} is not PEM, or they do not belong together."]) from None
         finally:

@@ -15,8 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ._kubeconfig import SECTIONS, misshapen
+
 EXTENSION = "slipway.mlops/kubeconfig"
-SECTIONS = {"clusters": "cluster", "users": "user", "contexts": "context"}
 FILES = {"clusters": ("certificate-authority",), "users": ("client-certificate", "client-key", "tokenFile"), "contexts": ()}
 PROGRAMS = ("exec", "auth-provider")
 Config = dict[str, Any]
@@ -43,18 +44,12 @@ def check(config: Any, what: str) -> list[str]:
     problems = []
     if config.get("kind", "Config") != "Config" or config.get("apiVersion", "v1") != "v1":
         problems.append(f"{what}: is not of kind Config, version v1.")
-    for section, part in SECTIONS.items():
-        entries = [] if config.get(section) is None else config[section]
-        if not isinstance(entries, list):
-            problems.append(f"{what}: {section} is not a list.")
-            continue
-        names = []
-        for number, entry in enumerate(entries):
-            if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str) or not isinstance(entry.get(part) or {}, Mapping):
-                problems.append(f"{what}: {section}[{number}] must have a name and a mapping {part}.")
-            else:
-                names.append(entry["name"])
-        problems += [f"{what}: {section} has {names.count(name)} entries {name}." for name in sorted({name for name in names if names.count(name) > 1})]
+    problems += misshapen(what, config)
+    for section in SECTIONS:
+        entries = config.get(section)
+        names = [entry.get("name") for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
+        twice = sorted({name for name in names if isinstance(name, str) and names.count(name) > 1})
+        problems += [f"{what}: {section} has {names.count(name)} entries {name}." for name in twice]
     return problems
 
 

@@ -99,7 +99,12 @@ def declare(document: Object, place: str, namespace: str) -> Declared:
 
 
 def fold(secret: Object) -> None:
-    """Move `stringData` into `data`: nobody owns `data` otherwise, and another's edit of it would never be seen."""
+    """Move `stringData` into `data`: nobody owns `data` otherwise, and another's edit of it would never be seen.
+
+    Base64 is written without its line breaks, as the server keeps it.
+    """
+    if isinstance(secret.get("data"), dict):
+        secret["data"] = {key: _on_one_line(value) if isinstance(value, str) else value for key, value in secret["data"].items()}
     texts = secret.pop("stringData", None) or {}
     if texts:
         secret["data"] = {**(secret.get("data") or {}), **{key: base64.b64encode(str(value).encode()).decode() for key, value in texts.items()}}
@@ -118,7 +123,8 @@ def secret_values(manifests: Documents) -> set[str]:
             for part in ("data", "stringData"):
                 entries = document.get(part)
                 for value in entries.values() if isinstance(entries, dict) else ():
-                    values |= {str(value), _decoded(str(value))}
+                    decoded = _decoded(str(value))
+                    values |= {str(value), _on_one_line(str(value)), decoded, decoded.strip()}
     return {value for value in values if len(value) > 2}
 
 
@@ -160,8 +166,12 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
+def _on_one_line(text: str) -> str:
+    return "".join(text.split())
+
+
 def _decoded(text: str) -> str:
     try:
-        return base64.b64decode(text, validate=True).decode()
+        return base64.b64decode(_on_one_line(text), validate=True).decode()
     except ValueError:
         return ""

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, remove_values
+from ansible.module_utils.basic import AnsibleModule
 
-from . import _yaml
+from . import _kubeconfig, _yaml
 from ._clock import SystemClock
 from ._cluster import PATIENCE, HttpCluster
 from ._connect import Endpoint, endpoint
@@ -46,7 +46,8 @@ class Call:
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
         self.origin = origin  # "site.yml:12" where the controller knows it
         self.patience = PATIENCE  # seconds in which a server that gives no answer is asked again
-        self.secrets: set[str] = _kubeconfig_secrets(params.get("kubeconfig"))  # never shown, wherever they turn up
+        self.secrets: set[str] = _kubeconfig.secrets(params.get("kubeconfig"))  # never shown, wherever they turn up
+        self.public: set[str] = set()  # names that the task itself says; no secret is made of them
         self._progress = progress
         self._cluster = cluster
 
@@ -95,12 +96,28 @@ def outcome(run: Run, call: Call) -> dict[str, Any]:
         result.setdefault("context", call.cluster.context)
         result["requests"] = call.sent
     result.setdefault("changed", False)
-    kept = {key: value for key, value in result.items() if value is None or isinstance(value, bool)}
-    return {**censored(result, call.secrets), **kept}
+    return dict(censored(result, call.secrets, call.public))
 
 
-def censored(value: Any, secrets: set[str]) -> Any:
-    return remove_values(value, [secret for secret in secrets if len(secret) > 2]) if secrets else value
+def censored(value: Any, secrets: Collection[str], public: Collection[str] = ()) -> Any:
+    """Without the secrets, wherever they stand in a text that is not public as a whole. As Ansible's own `remove_values`, but for numbers:
+    `requests` is no PIN, and stays a number."""
+    longest_first = sorted((secret for secret in secrets if len(secret) > 2), key=len, reverse=True)
+    return _censored(value, longest_first, public) if longest_first else value
+
+
+def _censored(value: Any, secrets: Sequence[str], public: Collection[str]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _censored(item, secrets, public) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_censored(item, secrets, public) for item in value]
+    if not isinstance(value, str) or value in public:
+        return value
+    if value in secrets:
+        return "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+    for secret in secrets:
+        value = value.replace(secret, "********")
+    return value
 
 
 def plain(line: str) -> str:
@@ -108,17 +125,13 @@ def plain(line: str) -> str:
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", " ", line)
 
 
-def _kubeconfig_secrets(kubeconfig: Any) -> set[str]:
-    """Credentials of a kubeconfig that was given as data and not as a file."""
-    if not isinstance(kubeconfig, Mapping):
-        return set()
-    users = [item.get("user") or {} for item in kubeconfig.get("users") or [] if isinstance(item, Mapping)]
-    return {str(user[key]) for user in users for key in ("token", "password", "client-key-data") if user.get(key)}
-
-
 class _Module(AnsibleModule):  # type: ignore[misc]
     def _log_invocation(self) -> None:
         """Options hold manifests, and manifests may hold secrets: nothing of them goes to the host's journal."""
+
+    def fail_json(self, msg: str, **kwargs: Any) -> None:
+        """Ansible says no to bad options here before we see them, and would show them all."""
+        super().fail_json(msg, **{"invocation": {"module_args": visible(self.params, self.argument_spec)}, **kwargs})
 
 
 def module_main(run: Run, arguments: Mapping[str, Any], **rules: Any) -> None:
@@ -138,10 +151,10 @@ def module_main(run: Run, arguments: Mapping[str, Any], **rules: Any) -> None:
         clock.stop()
         raise
     # Ansible would add all options under `invocation`, and show them at -vvv.
-    module.exit_json(**{"invocation": {"module_args": visible(module.params)}, **result})
+    module.exit_json(**{"invocation": {"module_args": visible(module.params, module.argument_spec)}, **result})
 
 
-def visible(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that may be shown."""
+def visible(params: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """The options that may be shown. One that is not known may be a misspelt one with manifests in it."""
     hidden = {name for name, option in CONNECTION.items() if option.get("no_log")} | {"kubeconfig", "manifests", "secrets", "proxy"}
-    return {key: value for key, value in params.items() if key not in hidden and value is not None}
+    return {key: value for key, value in params.items() if key in known and key not in hidden and value is not None}

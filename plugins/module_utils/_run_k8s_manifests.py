@@ -62,9 +62,14 @@ def run(call: Call) -> dict[str, Any]:
     begun = call.clock.now()
     params = call.params
     documents = documents_of(params["manifests"])
+    credentials = set(call.secrets)
     call.secrets |= secret_values(documents)
     owner = SetName(params["name"], params["namespace"])
     items = _declared(call, owner, documents)
+    # A Secret may hold what is none, such as a user called like the namespace.
+    names = {name for item in items for name in (item.ref.kind, item.ref.namespace, item.ref.name)}
+    call.public = {owner.name, owner.namespace, *names} - credentials
+    call.secrets -= call.public
     wait = float(params["wait_timeout"]) if params["wait"] else 0.0
     call.patience = min(call.patience, wait or call.patience)  # who waits five seconds for all does not wait a minute for an answer
     if (params["state"] == "absent" or params["prune"]) and not call.names_cluster:

@@ -18,7 +18,8 @@ except ImportError:  # a host; JSON is YAML, too
     yaml = None  # type: ignore[assignment]
 
 from . import _files, _yaml
-from ._kubeconfig_merge import SECTIONS, Config, Merged, absolute, check, empty, files, merge, programs, remove, select, view
+from ._kubeconfig import SECTIONS, untrusted
+from ._kubeconfig_merge import Config, Merged, absolute, check, empty, files, merge, programs, remove, select, view
 from ._model import Refused
 
 LOCK_PATIENCE = 10.0  # seconds; kubectl holds the lock for milliseconds
@@ -74,11 +75,8 @@ def _trust(found: list[str], path: str | None, allowed: bool) -> list[str]:
         return []
     if not allowed:
         return [f"{', '.join(found)} runs a program for its credentials. If you trust where this comes from, say allow_exec: true."]
-    if path:
-        info = os.stat(path)
-        if info.st_mode & 0o022 or info.st_uid not in (0, os.geteuid()):
-            return [f"{', '.join(found)} runs a program, and others can write the file (owner {info.st_uid}, mode {stat.S_IMODE(info.st_mode):04o})."]
-    return []
+    doubt = untrusted(path) if path else ""
+    return [f"{', '.join(found)} runs a program, and the file {doubt}."] if doubt else []
 
 
 def _parsed(text: str, what: str) -> Config:

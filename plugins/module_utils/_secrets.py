@@ -14,6 +14,7 @@ from typing import Any
 from ._checks import problems_of
 from ._manifest import CREATE_ONLY, POLICY, SET, Declared, declare
 from ._model import Object, Ref, Refused
+from ._syntax import path_shown
 
 ALPHABET = string.ascii_letters + string.digits  # nothing that a URI, a shell or an INI file would have to escape
 SHORTEST = 8
@@ -76,7 +77,9 @@ def _copied(entry: Mapping[str, Any], place: str, environ: Mapping[str, str], pr
             with open(os.path.expanduser(str(path)), "rb") as file:
                 return file.read().decode("latin-1")
         except OSError as error:
-            problems.append(f"{place}: cannot read {path}: {error.strerror}.")
+            problems.append(f"{place}: cannot read {path_shown(path)}: {error.strerror}.")
+        except ValueError:  # a NUL in it
+            problems.append(f"{place}: cannot read {path_shown(path)}.")
     return ""
 
 

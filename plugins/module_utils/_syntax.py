@@ -136,3 +136,9 @@ def quantity(value: Any) -> Decimal | None:
 def some(names: Sequence[str], most: int = 10) -> str:
     """The first of `names`, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") if names else "none"
+
+
+def path_shown(value: Any) -> str:
+    """What was given as a path, for a message; not where it may be the content of a file, which may be secret."""
+    text = str(value)
+    return text if len(text) < 256 and text.isprintable() and "{" not in text else "what is given, which is no path"

@@ -330,6 +330,16 @@ def test_a_kubeconfig_is_read_or_refused_and_runs_nothing(text: str) -> None:
             assert SECRET not in "\n".join(refused.problems)
 
 
+@given(mutated(KUBECONFIGS), st.sampled_from(["kubeconfig", "client_key", "client_cert", "ca_cert"]))
+@EXAMPLES
+def test_content_where_a_path_belongs_is_not_told(text: str, option: str) -> None:
+    for options, environ in (({option: text}, {}), ({}, {_connect.ENVIRONMENT[option][0]: text})):
+        try:
+            _connect.endpoint({"host": "https://h", **options} if option != "kubeconfig" else options, environ, _yaml.load)
+        except Refused as refused:
+            assert SECRET not in "\n".join(refused.problems)
+
+
 NAMES = st.sampled_from(["w1", "w2", "cp1", "", "a b", "é"])
 
 

@@ -24,7 +24,8 @@ LAYERS = [
     ["_resolve", "_apply"],
     ["_reconcile"],
 ]
-WORLD = [["_connection"], ["_connect"], ["_http"], ["_tunnel"], ["_cluster"], ["_module"]]  # HTTP, files, Ansible; nothing of LAYERS may import these
+# HTTP, files, Ansible; nothing of LAYERS may import these
+WORLD = [["_connection"], ["_kubeconfig"], ["_connect"], ["_http"], ["_tunnel"], ["_cluster"], ["_module"]]
 PURE = {"_model", "_syntax", "_yaml_subset", "_kinds", "_checks", "_manifest", "_plan", "_health", "_applyset", "_diff"}
 EFFECTS = {"os", "sys", "socket", "ssl", "http", "subprocess", "time", "threading", "urllib", "tempfile", "shutil", "pathlib"}
 ONLY = {"ansible": {"_module"}, "ssl": {"_http", "_cluster", "_tunnel"}, "http": {"_http", "_cluster", "_tunnel"}, "subprocess": {"_connect"}}

@@ -199,6 +199,16 @@ def no_canary(text):
     return CANARY not in text and encoded not in text and "copied-" + CANARY not in text
 
 
+@pytest.mark.parametrize("option", [{"wait": "perhaps"}, {"manifest": CANARY}, {"delete_data": [{"a": "b"}]}], ids=["bad", "misspelt", "of another type"])
+def test_no_secret_is_shown_at_vvvv_where_an_option_is_refused(play, namespace, proxy, doorway, option):
+    connection = {"kubeconfig": {"users": [{"name": "u", "user": {"token": CANARY}}]}}
+    one = secret_task(namespace, connection, **doorway)
+    one["slipway.mlops.k8s_manifests"].update(option)
+    status, text = play([one], "-vvvv", environ={"CANARY": "copied-" + CANARY})
+    assert status != 0 and "Traceback" not in text and no_canary(text), text[-3000:]
+    assert proxy.seen == []
+
+
 @pytest.mark.parametrize("way", ["ok", "failing", "as JSON"])
 def test_no_secret_is_shown_at_vvvv(play, namespace, proxy, doorway, admin, way):
     """Not in the output of any verbosity, not when it fails. The task's `environment` is left out: Ansible itself prints that at -vvv."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 import base64
 import json
 import os
+import ssl
 import sys
 
 import pytest
 import yaml
-from ansible_collections.slipway.mlops.plugins.module_utils._connect import endpoint
-from ansible_collections.slipway.mlops.plugins.module_utils._http import spared
+from ansible_collections.slipway.mlops.plugins.module_utils._connect import Endpoint, endpoint
+from ansible_collections.slipway.mlops.plugins.module_utils._http import spared, tls_context
 from ansible_collections.slipway.mlops.plugins.module_utils._model import Refused
 from ansible_collections.slipway.mlops.plugins.module_utils._yaml import load
 from ansible_collections.slipway.mlops.plugins.module_utils._yaml_subset import dump
@@ -115,6 +116,61 @@ def test_a_program_is_run_only_when_allowed_and_from_a_file_of_our_own(written, 
         resolve({"kubeconfig": path, "allow_exec": True})
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_no_program_is_run_for_a_file_that_is_somebody_elses(written, tmp_path):
+    path = written(kubeconfig(user=credential_program(tmp_path, "print('{}')")))
+    os.chown(path, 1000, -1)
+    with pytest.raises(Refused, match=r"written by others \(owner 1000, mode 0600"):
+        resolve({"kubeconfig": path, "allow_exec": True})
+
+
+def test_a_program_that_cannot_be_run_is_told(written, tmp_path):
+    path = written(kubeconfig(user=credential_program(tmp_path, "")))
+    (tmp_path / "login").chmod(0o644)
+    with pytest.raises(Refused, match="cannot be run: Permission denied"):
+        resolve({"kubeconfig": path, "allow_exec": True})
+
+
+CONTENT = f"-----BEGIN RSA PRIVATE KEY-----\n{'hunter2' * 9}\n-----END RSA PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kubeconfig": CONTENT},
+        {"kubeconfig": json.dumps(kubeconfig(user={"token": "hunter2"}))},
+        {"kubeconfig": "hunter2" * 50},
+        {"kubeconfig": "hunter2\0"},
+        {"kubeconfig": kubeconfig(), "client_key": CONTENT},
+        {"host": "h", "api_key": "hunter2\nhunter2"},
+        {"host": "h", "api_key": "hunter2 é"},
+        {"kubeconfig": kubeconfig(user={"token": "hunter2\r\nX: y"})},
+    ],
+)
+def test_what_may_be_secret_is_not_repeated(options):
+    with pytest.raises(Refused) as refused:
+        resolve(options)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_content_in_the_variable_of_a_path_is_not_repeated():
+    with pytest.raises(Refused, match="what is given, which is no path"):
+        resolve({}, {"K8S_AUTH_KUBECONFIG": CONTENT})
+
+
+def test_certificates_as_a_bundle_with_comments_and_as_der(tmp_path):
+    pem = ssl.get_default_verify_paths().cafile
+    if not pem or not os.path.exists(pem):
+        pytest.skip("the system has no bundle of certificates")
+    with open(pem, encoding="utf-8") as file:
+        first = file.read().partition("-----END CERTIFICATE-----")
+    text = first[0][first[0].index("-----BEGIN") :] + first[1] + "\n"
+    for ca in (f"# Zertifikat der Prüfstelle\n{text}".encode(), ssl.PEM_cert_to_DER_cert(text)):
+        assert len(tls_context(Endpoint("https://h", ca=ca)).get_ca_certs()) == 1
+    with pytest.raises(Refused, match="neither PEM nor DER"):
+        tls_context(Endpoint("https://h", ca=b"\xff\xfe not a certificate"))
+
+
 @pytest.mark.parametrize(("script", "told"), [("raise SystemExit('no luck')", "no luck"), ("print('hello')", "did not print an ExecCredential")])
 def test_a_program_that_fails_is_told(written, tmp_path, script, told):
     path = written(kubeconfig(user=credential_program(tmp_path, script)))
@@ -132,6 +188,15 @@ def test_a_program_that_fails_is_told(written, tmp_path, script, told):
         ({"kubeconfig": kubeconfig(user={"auth-provider": {"name": "gcp"}})}, "auth-provider"),
         ({"kubeconfig": kubeconfig(user={"client-certificate-data": "!"})}, "client-certificate-data is not base64"),
         ({"kubeconfig": kubeconfig(), "ca_cert": "/nowhere"}, "ca_cert: cannot read /nowhere"),
+        ({"host": "https://api:x"}, "not a URL such as https"),
+        ({"host": "https://[::1"}, "not a URL such as https"),
+        ({"host": "a..b"}, "not a URL such as https"),
+        ({"host": "a b"}, "not a URL such as https"),
+        ({"kubeconfig": kubeconfig(cluster={"server": "https://"})}, "not a URL such as https"),
+        ({"kubeconfig": kubeconfig(cluster={"proxy-url": "http://p:port"})}, "The proxy .* is not a URL"),
+        ({"host": "h", "api_key": "k", "impersonate_user": "a\nb"}, "printable"),
+        ({"host": "h", "api_key": "k", "impersonate_groups": ["a", "b\r\nX: y"]}, "printable"),
+        ({"kubeconfig": kubeconfig(user={"as-groups": 5})}, "as-groups is not a list of texts"),
     ],
 )
 def test_one_sentence_says_what_is_wrong(options, told):
@@ -187,6 +252,12 @@ class TestYamlWithoutPyYaml:
         ({"users": ["u"]}, "users[0] is not a name with a mapping `user`"),
         ({"clusters": [{"name": "k", "cluster": {"server": ["https://x"]}}]}, "clusters[0].cluster.server is not text"),
         ({"users": [{"name": "u", "user": {"exec": "/bin/evil"}}]}, "users[0].user.exec is not a mapping"),
+        ({"users": 5}, "`users` is not a list"),
+        ({"users": [{"name": "u", "user": "tok"}]}, "users[0] is not a name with a mapping `user`"),
+        ({"users": [{"name": "u", "user": {"exec": {"command": ""}}}]}, "users[0].user.exec.command is not"),
+        ({"users": [{"name": "u", "user": {"exec": {"command": "c", "args": "a"}}}]}, "users[0].user.exec.args is not a list"),
+        ({"users": [{"name": "u", "user": {"exec": {"command": "c", "env": [{"name": "A"}]}}}]}, "users[0].user.exec.env is not a list of names with values"),
+        ({"users": [{"name": "u", "user": {"exec": {"command": "c", "env": 5}}}]}, "users[0].user.exec.env is not a list of names with values"),
     ],
 )
 def test_a_misshapen_kubeconfig_found_by_the_fuzzer_is_refused_by_its_place(content, says) -> None:

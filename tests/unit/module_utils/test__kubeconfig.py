@@ -145,10 +145,10 @@ def test_an_unknown_current_context_is_refused() -> None:
     [
         ("text", "not a mapping"),
         ({"kind": "Secret"}, "not of kind Config"),
-        ({"clusters": {}}, "clusters is not a list"),
-        ({"users": [{"user": {}}]}, "users[0] must have a name"),
+        ({"clusters": {}}, "`clusters` is not a list"),
+        ({"users": [{"user": {}}]}, "users[0] is not a name with a mapping `user`"),
         ({"contexts": [{"name": "a"}, {"name": "a"}]}, "2 entries a"),
-        ({"users": [{"name": "a", "user": CANARY}]}, "a mapping user"),
+        ({"users": [{"name": "a", "user": CANARY}]}, "a mapping `user`"),
     ],
 )
 def test_what_is_no_kubeconfig(given: Any, words: str) -> None:
@@ -234,7 +234,7 @@ def test_programs_are_refused_unless_allowed(tmp_path: Path, user: dict[str, Any
 
 def test_programs_from_a_file_that_others_can_write_are_refused_even_so(tmp_path: Path) -> None:
     source = write(tmp_path / "source", config("b", "tb", user=PROGRAM), 0o666)
-    with pytest.raises(Refused, match="others can write the file"):
+    with pytest.raises(Refused, match="can be written by others"):
         run(options(tmp_path / "config", source=str(source), allow_exec=True), False, False)
 
 

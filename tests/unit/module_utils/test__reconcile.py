@@ -12,7 +12,7 @@ import threading
 import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils import _run_k8s_manifests
 from ansible_collections.slipway.mlops.plugins.module_utils._model import ClusterError, Ref, Resource
-from ansible_collections.slipway.mlops.plugins.module_utils._module import Call, outcome
+from ansible_collections.slipway.mlops.plugins.module_utils._module import Call, censored, outcome
 from fakes import FakeClock, FakeCluster
 
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}}
@@ -65,6 +65,10 @@ class Forgetful(FakeCluster):
     def patch(self, ref, operations, manager, dry_run=False):
         super().patch(ref, operations, manager, dry_run)
         return super().patch(ref, operations, manager, dry_run)
+
+
+def fail_with(message):
+    raise ClusterError(message)
 
 
 class World:
@@ -420,6 +424,34 @@ class TestSecrets:
             'secrets[1]: metadata.labels["tier"] is a number, not text; write it in quotes ("1").',
         ]
         assert world.cluster.log == []
+
+    def test_what_the_task_says_itself_is_no_secret_and_numbers_stay_numbers(self, world):
+        held = secret("postgresql", user="team", database="postgres", number="123", password="hunter2", kind="ConfigMap")
+        result = world.run(NAMESPACE, held, config("a", k="v"), diff=True)
+        assert actions(result) == {"Namespace/team": "created", "Secret/postgresql": "created", "ConfigMap/a": "created"}
+        assert {entry["namespace"] for entry in result["objects"]} == {"", "team"}
+        assert world.lines[0].startswith("set: ") and "team/ConfigMap a: created" in world.lines
+        result = censored({"requests": 123, "port": 1234, "msg": "hunter2 is 123", "list": ["hunter2", True, None]}, {"hunter2", "123", "hunter"})
+        assert result == {"requests": 123, "port": 1234, "msg": "******** is ********", "list": ["VALUE_SPECIFIED_IN_NO_LOG_PARAMETER", True, None]}
+
+    def test_a_credential_is_hidden_whatever_it_is_called_like(self, world):
+        given = {"users": [{"name": "u", "user": {"token": "hunter2"}}]}
+        result = world.run(NAMESPACE, config("hunter2"), config("b", k="v"), kubeconfig=given)
+        assert "hunter2" not in repr(result) + repr(world.lines)
+
+    def test_base64_with_line_breaks_is_written_once_and_censored(self, world):
+        text = base64.b64encode(b"hunter2\n").decode() + "\n"
+        held = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"k": text}}
+        world.run(NAMESPACE, held)
+        assert world.data("s", "Secret") == {"k": text.strip()}
+        world.cluster.fail = lambda verb, ref: fail_with("hunter2 is bad") if (verb, ref.kind) == ("list", "Secret") else None
+        result = world.run(NAMESPACE, held)
+        assert result["failed"] and "is bad" in result["msg"] and "hunter2" not in repr(result)
+
+    @pytest.mark.parametrize("content", ["hunter2\nhunter2", "hunter2" * 40, "hunter2\0", '{"auths": {"r.io": {"auth": "hunter2"}}}'])
+    def test_content_where_a_file_belongs_is_not_repeated(self, world, content):
+        result = world.run(NAMESPACE, secrets=[{"name": "x", "copy": [{"key": "a", "file": content}]}])
+        assert result["failed"] and "cannot read what is given, which is no path" in result["msg"] and "hunter2" not in repr(result)
 
     @pytest.mark.parametrize("part", [{"generate": [{"key": "k"}]}, {"copy": [{"key": "k", "env": "TOKEN"}]}], ids=["generate", "copy"])
     def test_two_entries_of_one_name_are_refused(self, world, part):
