@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ._health import judge
 from ._kinds import CUSTOM
 from ._manifest import CREATE_ONLY, ONCE, Declared
 from ._model import CREATED, FAILED, UNCHANGED, UPDATED, Change, Clock, Cluster, ClusterError, Conflict, Forbidden, NotFound, Object, Ref
-from ._plan import DIGEST, after_migration, changed, in_place, made_by, migration
+from ._plan import DIGEST, KUBECTL, after_migration, changed, in_place, made_by, migration
 from ._survey import Survey
 
 MOVES = 3  # times that kubectl's ownership is made ours while others write to the object
@@ -82,35 +83,38 @@ class Apply:
         return live
 
     def _apply(self, item: Declared, live: Object | None) -> Change:
-        force, moved = self._force, migration(live, self._manager) if live is not None else []
-        if live is not None and moved:
-            force = True  # against kubectl only: the patch below, or the real run's, makes its fields ours
-            if not self._check_mode:
-                live = self._migrated(item.ref, live)
-                force = self._force
+        moved = migration(live, self._manager) if live is not None else []
+        if live is not None and moved and not self._check_mode:
+            live, moved = self._migrated(item.ref, live), []
         try:
-            after, new = self._send(item, force)
+            after, new = self._send(item, self._force)
         except Forbidden:
             if item.ref.kind == "Namespace" and live is not None:
                 return Change(item.ref, UNCHANGED, live, live, assumed=True)
             raise
-        except Conflict:
-            if live is None or not self._is_harmless(item, live):
+        except Conflict as conflict:
+            # In check mode kubectl still holds the fields that the run makes ours first.
+            if live is None or not ((moved and _is_with_kubectl(conflict)) or self._is_harmless(item, live, moved)):
                 raise
             after, new = self._send(item, True)
         if live is None:
             # 200 says that it was there: by somebody else, since long (if it could not be looked at), or by this request, whose first answer was lost.
             new = new or (item.ref not in self._seen.unseen and made_by(after, self._manager))
             return Change(item.ref, CREATED if new else UPDATED, None, after, assumed=not new)
-        if moved and self._check_mode:
-            after = after_migration(live, after, self._manager)
-            live = {**live, "metadata": {**live["metadata"], "managedFields": moved[0]["value"]}}
+        live, after = self._foreseen(live, after, moved)
         return Change(item.ref, UPDATED if changed(live, after, self._manager) else UNCHANGED, live, after)
 
-    def _is_harmless(self, item: Declared, live: Object) -> bool:
+    def _is_harmless(self, item: Declared, live: Object, moved: list[Object]) -> bool:
         """Whether a conflict is about ownership alone: a list without its defaults differs from the same list with them."""
         after, _new = self._cluster.apply(item.body, self._manager, force=True, dry_run=True)
+        live, after = self._foreseen(live, after, moved)
         return not changed(live, after, self._manager)
+
+    def _foreseen(self, live: Object, after: Object, moved: list[Object]) -> tuple[Object, Object]:
+        """Both as the run would meet them, once kubectl's fields are ours; `moved` is empty where they are, or where there are none."""
+        if not moved:
+            return live, after
+        return {**live, "metadata": {**live["metadata"], "managedFields": moved[0]["value"]}}, after_migration(live, after, self._manager)
 
     def _send(self, item: Declared, force: bool) -> tuple[Object, bool]:
         begun = self._clock.now()
@@ -127,3 +131,9 @@ class Apply:
                 if not (self._check_mode and "does not support dry run" in str(error)):
                     raise
                 return item.body, True
+
+
+def _is_with_kubectl(conflict: Conflict) -> bool:
+    """Whether nobody else holds what is declared."""
+    managers = set(re.findall(r'conflict with "([^"]*)"', str(conflict)))
+    return bool(managers) and managers <= set(KUBECTL)

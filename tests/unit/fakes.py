@@ -346,10 +346,8 @@ def _merged(ref: Ref, old: Object | None, applied: Object, manager: str, force: 
     wanted = _paths(_fields(applied))
     held = [(entry, path) for entry in others for path in _paths(entry["fieldsV1"]) if path in wanted and _at(new, path) != _at(applied, path)]
     if held and not force:
-        entry, path = held[0]
-        where = "".join("." + step[2:] if step.startswith("f:") else "[" + step[2:] + "]" for step in path)
-        told = f'Cannot apply {ref}: others hold fields that it declares: {where} (conflict with "{entry["manager"]}"). `force_conflicts`'
-        raise Conflict(told, 409, "Conflict")
+        told = ", ".join(f'{_where(path)} (conflict with "{entry["manager"]}")' for entry, path in held)
+        raise Conflict(f"Cannot apply {ref}: others hold fields that it declares: {told}. `force_conflicts`", 409, "Conflict")
     for entry, path in held:
         entry["fieldsV1"] = _tree(_paths(entry["fieldsV1"]) - {path})
     still_held = {path for entry in others for path in _paths(entry["fieldsV1"])}
@@ -360,6 +358,10 @@ def _merged(ref: Ref, old: Object | None, applied: Object, manager: str, force: 
         _set(new, path, copy.deepcopy(_at(applied, path)))
     new["metadata"]["managedFields"] = [*[entry for entry in others if entry["fieldsV1"]], _entry(manager, "Apply", _fields(applied))]
     return new
+
+
+def _where(path: tuple[str, ...]) -> str:
+    return "".join("." + step[2:] if step.startswith("f:") else "[" + step[2:] + "]" for step in path)
 
 
 def _set(obj: Any, path: tuple[str, ...], value: Any) -> None:

@@ -191,6 +191,17 @@ class TestPresent:
         assert [entry["after"] for entry in predicted["diff"]] == [entry["after"] for entry in result["diff"]] == ["data:\n  k: v\n"]
         assert world.data("a") == {"k": "v"}
 
+    @pytest.mark.parametrize("check", [True, False])
+    def test_what_somebody_else_holds_beside_kubectl_is_a_conflict_in_check_mode_too(self, world, check):
+        world.cluster.put(NAMESPACE)
+        metadata = {"name": "a", "namespace": "team"}
+        world.cluster.put({**config("a", k="v", p="v"), "metadata": metadata}, "kubectl-client-side-apply")
+        live = world.cluster.get(world.ref("ConfigMap", "a"))
+        world.cluster.put({**live, "data": {"k": "v", "p": "theirs"}}, "operator")
+        result = world.run(config("a", k="w", p="ours"), check=check)
+        assert result["failed"] and 'conflict with "operator"' in result["msg"]
+        assert actions(world.run(config("a", k="w", p="theirs"), check=check)) == {"ConfigMap/a": "updated"}
+
     def test_objects_of_helm_and_of_other_sets_are_refused_before_any_write(self, world):
         world.cluster.put(NAMESPACE)
         release = {"name": "a", "namespace": "team", "annotations": {"meta.helm.sh/release-name": "shop"}}
