@@ -24,8 +24,8 @@ _KINDS = "applyset.kubernetes.io/contains-group-kinds"
 _NAMESPACES = "applyset.kubernetes.io/additional-namespaces"
 _DONE = "slipway.mlops/done"  # Jobs of policy `once` that have succeeded, and when; outlives the Job
 
-# Pruned only when the user names them: they hold data, or what nobody can make again.
-DATA = ("PersistentVolumeClaim", "PersistentVolume", "Namespace")
+# Pruned only when the user names them: they hold data, or what nobody can make again. A definition takes every object of its kind with it.
+DATA = ("PersistentVolumeClaim", "PersistentVolume", "Namespace", "CustomResourceDefinition")
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,6 @@ def stamp(declared: Declared, owner: SetName) -> Declared:
 
 
 def is_data(live: Object) -> bool:
-    """Whether only the user's own word may delete it: volumes, namespaces, and Secrets that were made once (passwords of kept data)."""
+    """Whether only the user's own word may delete it: volumes, namespaces, definitions, and Secrets that were made once (passwords of kept data)."""
     annotations = live["metadata"].get("annotations") or {}
     return live["kind"] in DATA or annotations.get("slipway.mlops/apply") == CREATE_ONLY

@@ -24,6 +24,7 @@ from ._model import (
     Object,
     Progress,
     Ref,
+    Refused,
     Report,
     Verdict,
     ref_of,
@@ -97,9 +98,12 @@ class Reconciler:
         deadline = self._clock.now() + wait
         seen = survey(self._cluster, self._owner, [stamp(item, self._owner) for item in declared])
         self._add_named(seen)
-        kept = self._delete(self._doomed(seen, []), deadline)
+        doomed = self._doomed(seen, [])
+        namespaces = {live["metadata"]["name"] for live in doomed if live["kind"] == "Namespace" and self._is_named(ref_of(live))}
+        self._refuse_loss(doomed, namespaces)
+        kept = self._delete(doomed, deadline)
         if seen.recorded and not self._check_mode:
-            self._drop_record(kept)
+            self._drop_record(kept, seen.record, namespaces)
         self._settle(deadline if wait else 0.0, {})
         if wait:
             self._finish()
@@ -130,9 +134,10 @@ class Reconciler:
             self._cluster.apply(record_object(self._owner, record), self._owner.manager, force=True)
         return record
 
-    def _drop_record(self, kept: list[Ref]) -> None:
+    def _drop_record(self, kept: list[Ref], known: Record, namespaces: Collection[str]) -> None:
         if kept:
-            self._write_record(record_of(kept, {}, self._owner.namespace), None)
+            if self._owner.namespace not in namespaces:  # one that is going takes nothing new
+                self._write_record(record_of(kept, {}, self._owner.namespace), known)
             return
         live = self._cluster.get(self._owner.record)
         if live is not None:
@@ -146,6 +151,17 @@ class Reconciler:
         members = [live for ref, live in seen.members.items() if _key(ref) not in wanted]
         owned = [live for live in members if written_by(live, self._owner.manager)]
         return [live for live in owned if not any(owner.get("controller") for owner in live["metadata"].get("ownerReferences") or [])]
+
+    def _refuse_loss(self, doomed: Sequence[Object], namespaces: Collection[str]) -> None:
+        """A namespace takes all with it that is in it: each claim there, whoever made it, and what is kept of this set, has to be named as well."""
+        held = {ref_of(live) for live in doomed if is_data(live)}
+        for namespace in namespaces:
+            claims = self._cluster.list("v1", "PersistentVolumeClaim", namespace, metadata_only=True).items
+            held |= {ref_of(live) for live in claims if not live["metadata"].get("deletionTimestamp")}
+        lost = [ref for ref in sorted(held) if ref.namespace in namespaces and not self._is_named(ref)]
+        if lost:
+            told = [f"delete_data: Namespace/{ref.namespace} would take {ref.kind}/{ref.namespace}/{ref.name} with it, which is not named." for ref in lost]
+            raise Refused([*told, "Nothing was deleted. Name them too, or leave the namespace out."])
 
     def _delete(self, doomed: Sequence[Object], deadline: float) -> list[Ref]:
         """Deletes, in the reverse order of applying; gives what is kept because it is data and nobody named it."""

@@ -104,8 +104,10 @@ options:
     default: true
   delete_data:
     description:
-      - "PersistentVolumeClaims, PersistentVolumes, Namespaces, generated Secrets and what is kept C(create_only) that may be deleted when it is no
-        longer declared, each as C(Kind/name) or C(Kind/namespace/name). Nothing else of these kinds is ever deleted."
+      - "PersistentVolumeClaims, PersistentVolumes, Namespaces, CustomResourceDefinitions, generated Secrets and what is kept C(create_only) that may be
+        deleted when it is no longer declared, each as C(Kind/name) or C(Kind/namespace/name). Nothing else of these kinds is ever deleted."
+      - A Namespace takes with it all that is in it, so each PersistentVolumeClaim there, whoever made it, and what is kept of this set has to be named
+        as well; else nothing is deleted. A CustomResourceDefinition takes every object of its kind with it, in the whole cluster.
     type: list
     elements: str
     default: []
@@ -172,6 +174,7 @@ EXAMPLES = r"""
     state: absent
     delete_data:
       - PersistentVolumeClaim/aim
+      - Secret/aim-auth
       - Namespace/aim
 """
 

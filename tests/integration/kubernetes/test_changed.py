@@ -320,8 +320,9 @@ def test_definitions_and_their_objects_in_one_call(module, admin, namespace):
         cleaner.join()
         assert not gone.get("failed"), gone["msg"]
         assert seen == ["the operator is still there"]
+        assert actions(gone)["CustomResourceDefinition/widgets." + group] == "kept"
     finally:
-        module(state="absent")
+        module(state="absent", delete_data=["CustomResourceDefinition/widgets." + group])
     assert admin.get(Ref("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", "widgets." + group)) is None
 
 

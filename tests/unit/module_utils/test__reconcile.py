@@ -350,6 +350,40 @@ class TestPrune:
         assert set(actions(world.run(state="absent", delete_data=named)).values()) == {"deleted"}
         assert world.cluster.objects == {}
 
+    @pytest.mark.parametrize("check", [True, False])
+    def test_a_namespace_takes_nothing_with_it_that_nobody_named(self, world, check):
+        secrets = [{"name": "pw", "generate": [{"key": "password", "length": 16}]}]
+        world.run(NAMESPACE, claim(), config("a"), secrets=secrets)
+        world.cluster.put({**claim("other"), "metadata": {"name": "other", "namespace": "team"}}, "somebody")
+        world.cluster.put({**claim("far"), "metadata": {"name": "far", "namespace": "elsewhere"}}, "somebody")
+        result = world.run(state="absent", delete_data=["Namespace/team"], check=check)
+        assert [problem.split(" would take ")[1] for problem in result["problems"][:-1]] == [
+            f"{one} with it, which is not named." for one in ("PersistentVolumeClaim/team/data", "PersistentVolumeClaim/team/other", "Secret/team/pw")
+        ]
+        assert result["failed"] and world.cluster.writes() == []
+        every = ["Namespace/team", "PersistentVolumeClaim/team/data", "PersistentVolumeClaim/other", "Secret/pw"]
+        assert actions(world.run(state="absent", delete_data=every, check=check)) == {
+            one: "deleted" for one in ("Namespace/team", "PersistentVolumeClaim/data", "Secret/pw", "ConfigMap/a")
+        }
+
+    def test_no_record_is_written_into_a_namespace_that_goes(self, world):
+        far = {**claim("far"), "metadata": {"name": "far", "namespace": "elsewhere"}}
+        elsewhere = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "elsewhere"}}
+        world.run(NAMESPACE, elsewhere, far, config("a"))
+        assert actions(world.run(state="absent", delete_data=["Namespace/team"])) == {
+            "Namespace/team": "deleted", "ConfigMap/a": "deleted", "PersistentVolumeClaim/far": "kept"
+        }  # fmt: skip
+        assert [entry for entry in world.cluster.writes() if entry[0] == "apply"] == []
+
+    def test_a_definition_goes_only_when_it_is_named_since_all_objects_of_its_kind_go_with_it(self, world):
+        spec = {"group": "x.org", "names": {"kind": "Widget", "plural": "widgets"}, "scope": "Namespaced", "versions": [{"name": "v1"}]}
+        definition = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "widgets.x.org"}, "spec": spec}
+        world.run(NAMESPACE, definition, config("a"))
+        assert actions(world.run(NAMESPACE, config("a")))["CustomResourceDefinition/widgets.x.org"] == "kept"
+        assert actions(world.run(state="absent"))["CustomResourceDefinition/widgets.x.org"] == "kept"
+        named = world.run(state="absent", delete_data=["CustomResourceDefinition/widgets.x.org"])
+        assert actions(named) == {"CustomResourceDefinition/widgets.x.org": "deleted"}
+
     @pytest.mark.parametrize("recorded", [True, False])
     def test_any_data_can_be_named_also_where_the_record_is_gone(self, world, recorded):
         world.cluster.custom[("x.org/v1", "Widget")] = Resource("widgets", True)
