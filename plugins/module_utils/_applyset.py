@@ -22,6 +22,7 @@ _ID = "applyset.kubernetes.io/id"
 _TOOLING = "applyset.kubernetes.io/tooling"
 _KINDS = "applyset.kubernetes.io/contains-group-kinds"
 _NAMESPACES = "applyset.kubernetes.io/additional-namespaces"
+_OBJECTS = "slipway.mlops/objects"  # how many of its objects stay until somebody deletes them
 _DONE = "slipway.mlops/done"  # Jobs of policy `once` that have succeeded, and when; outlives the Job
 
 # Pruned only when the user names them: they hold data, or what nobody can make again. A definition takes every object of its kind with it.
@@ -51,11 +52,13 @@ class SetName:
 
 @dataclass(frozen=True)
 class Record:
-    """What the record object says: kinds as (group, kind), namespaces beside its own, Jobs that are done and when they ended."""
+    """What the record object says: kinds as (group, kind), namespaces beside its own, Jobs that are done and when they ended, and how many objects
+    there are of it (None: not said)."""
 
     kinds: frozenset[tuple[str, str]] = frozenset()
     namespaces: frozenset[str] = frozenset()
     done: Mapping[str, str] = field(default_factory=dict)
+    objects: int | None = None
 
 
 def read_record(live: Object | None) -> Record:
@@ -65,27 +68,31 @@ def read_record(live: Object | None) -> Record:
         done = json.loads(annotations.get(_DONE) or "{}")
     except ValueError:
         done = {}
+    objects = str(annotations.get(_OBJECTS) or "")
     if isinstance(done, list):  # as it was written before it had times
         done = dict.fromkeys(done, "")
     return Record(
         frozenset((group, kind) for kind, _dot, group in kinds),
         frozenset(filter(None, annotations.get(_NAMESPACES, "").split(","))),
         {str(name): str(at) for name, at in done.items()} if isinstance(done, dict) else {},
+        int(objects) if objects.isdecimal() else None,
     )
 
 
-def record_of(refs: Iterable[Ref], done: Mapping[str, str], home: str) -> Record:
+def record_of(refs: Iterable[Ref], done: Mapping[str, str], home: str, objects: int | None = None) -> Record:
     """The record of a set with these members."""
     members = [ref for ref in refs if ref.kind != "Namespace"]
     return Record(
         frozenset((ref.group, ref.kind) for ref in members),
         frozenset(ref.namespace for ref in members if ref.namespace and ref.namespace != home),
         dict(done),
+        objects,
     )
 
 
 def superset(one: Record, other: Record) -> Record:
-    return Record(one.kinds | other.kinds, one.namespaces | other.namespaces, {**one.done, **other.done})
+    """What is in either; the number of the second."""
+    return Record(one.kinds | other.kinds, one.namespaces | other.namespaces, {**one.done, **other.done}, other.objects)
 
 
 def record_object(owner: SetName, record: Record) -> Object:
@@ -103,6 +110,7 @@ def record_object(owner: SetName, record: Record) -> Object:
                 _KINDS: ",".join(kinds),
                 _NAMESPACES: ",".join(sorted(record.namespaces)),
                 _DONE: json.dumps(record.done, sort_keys=True),
+                **({} if record.objects is None else {_OBJECTS: str(record.objects)}),
             },
         },
     }
@@ -116,6 +124,11 @@ def stamp(declared: Declared, owner: SetName) -> Declared:
     if declared.ref.kind != "Namespace":
         body["metadata"]["labels"] = {**(metadata.get("labels") or {}), PART_OF: owner.id}
     return declared.with_body(body)
+
+
+def stays(kind: str) -> bool:
+    """Whether an object of this kind is there until somebody deletes it: a Job may end by its TTL, and a Namespace is no member."""
+    return kind not in ("Job", "Namespace")
 
 
 def is_data(live: Object) -> bool:

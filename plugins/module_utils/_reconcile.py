@@ -4,14 +4,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ._apply import Apply
-from ._applyset import Record, SetName, is_data, record_object, record_of, stamp, superset
+from ._applyset import Record, SetName, is_data, record_object, record_of, stamp, stays, superset
 from ._health import ended
 from ._kinds import BUILT_IN, CUSTOM, LEVELS, home, level
 from ._last_words import last_words
-from ._manifest import ONCE, Declared
+from ._manifest import CREATE_ONLY, ONCE, Declared
 from ._model import (
     ABSENT,
     DELETED,
@@ -72,16 +73,18 @@ class Reconciler:
         members = [item for item in items if item.ref.kind != "Namespace"]
         once = {item.ref.name for item in items if item.policy == ONCE}
         done = {name: at for name, at in seen.record.done.items() if name in once}
-        target = record_of([item.ref for item in members], done, self._owner.namespace)
+        doomed = self._doomed(seen, items)
+        left = [live for live in doomed if not prune or self._is_kept(live)]
+        count = sum(self._will_bear_label(item, seen) for item in members) + sum(stays(live["kind"]) for live in left)
+        target = record_of([item.ref for item in members], done, self._owner.namespace, count)
         known = self._write_record(superset(seen.record, target), seen.record if seen.recorded else None)
         for number in LEVELS:
             self._do(apply, [item for item in members if item.level == number])
             if number == 0:
                 self._wait_for_definitions(deadline)
-        doomed = self._doomed(seen, items)
         if prune:
             kept = self._delete(doomed, deadline)
-            target = superset(target, record_of(kept, {}, self._owner.namespace)) if not seen.blind else superset(target, known)
+            target = superset(record_of(kept, {}, self._owner.namespace), target) if not seen.blind else superset(known, target)
             known = self._write_record(target, known)
         else:
             target = known
@@ -89,7 +92,7 @@ class Reconciler:
         for ref, live in state.items():
             if ref.kind == "Job" and ref.name in once and self._verdicts[ref].state == READY:
                 done[ref.name] = str(((live or {}).get("status") or {}).get("completionTime") or done.get(ref.name, ""))
-        self._write_record(Record(target.kinds, target.namespaces, done), known)
+        self._write_record(dataclasses.replace(target, done=done), known)
         if wait:
             self._finish()
 
@@ -143,6 +146,12 @@ class Reconciler:
         if live is not None:
             self._cluster.delete(self._owner.record, live["metadata"]["uid"])
 
+    @staticmethod
+    def _will_bear_label(item: Declared, seen: Survey) -> bool:
+        """Whether a reader will find it in the set, for as long as nobody deletes it; what is made only if absent may have been there before the set."""
+        is_foreign = item.policy == CREATE_ONLY and item.ref not in seen.members and (item.ref in seen.live or item.ref in seen.unseen)
+        return stays(item.ref.kind) and not is_foreign
+
     # Deleting
 
     def _doomed(self, seen: Survey, declared: Sequence[Declared]) -> list[Object]:
@@ -165,7 +174,7 @@ class Reconciler:
 
     def _delete(self, doomed: Sequence[Object], deadline: float) -> list[Ref]:
         """Deletes, in the reverse order of applying; gives what is kept because it is data and nobody named it."""
-        kept = [live for live in doomed if is_data(live) and not self._is_named(ref_of(live))]
+        kept = [live for live in doomed if self._is_kept(live)]
         for live in kept:
             self._changes.append(Change(ref_of(live), KEPT, live, live))
         going = [live for live in doomed if live not in kept]
@@ -189,6 +198,9 @@ class Reconciler:
                 self._note(result)
         if self._errors:
             raise ClusterError("\n".join(self._errors))
+
+    def _is_kept(self, live: Object) -> bool:
+        return is_data(live) and not self._is_named(ref_of(live))
 
     def _is_named(self, ref: Ref) -> bool:
         return bool(self._delete_data & {f"{ref.kind}/{ref.name}", f"{ref.kind}/{ref.namespace}/{ref.name}"})

@@ -8,12 +8,13 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
-from ._applyset import SetName
+from ._applyset import SetName, stays
 from ._health import ended, explain, judge
 from ._last_words import last_words
 from ._model import ABSENT, READY, Cluster, ClusterError, Forbidden, NotFound, Object, Ref, Refused, Verdict, ref_of
 from ._module import Call
 from ._parallel import all_of
+from ._plan import written_by
 from ._survey import survey, version
 
 UNKNOWN = "unknown"  # beside the states of a Verdict: this account may not look
@@ -48,6 +49,9 @@ def run(call: Call) -> Object:
     sets = [SetName(item["name"], item["namespace"]) for item in call.params["sets"]]
     if not named and not sets:
         raise Refused(["Neither `objects` nor `sets` name anything to look at."])
+    homeless = [f"objects[{index}]: {ref} lives in a namespace; say in which." for index, ref in enumerate(named) if _lacks_namespace(cluster, ref)]
+    if homeless:
+        raise Refused(homeless)
     live: dict[Ref, Object | None] = {}
     entries: list[Entry] = [("", ref, verdict) for ref, verdict in zip(named, all_of(lambda ref: _look(cluster, ref, live), named))]
     for owner in sets:
@@ -84,6 +88,14 @@ def fingerprint(entries: Iterable[Entry], live: dict[Ref, Object | None], owner:
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:16]
 
 
+def _lacks_namespace(cluster: Cluster, ref: Ref) -> bool:
+    try:
+        resource = cluster.resource(ref.api_version, ref.kind) if not ref.namespace else None
+    except ClusterError:
+        return False  # told when it is looked at
+    return resource is not None and resource.namespaced
+
+
 def _look(cluster: Cluster, ref: Ref, live: dict[Ref, Object | None]) -> Verdict:
     try:
         live[ref] = cluster.get(ref)
@@ -117,6 +129,9 @@ def _of_set(cluster: Cluster, owner: SetName, live: dict[Ref, Object | None]) ->
         else:
             verdict = Verdict(ABSENT, f"the set had objects of kind {kind}, and none is left")
         entries.append((owner.name, Ref(version(cluster, group, kind) or group, kind, owner.namespace, "(any)"), verdict))
+    had, left = seen.record.objects, sum(stays(ref.kind) and written_by(live, owner.manager) for ref, live in seen.members.items())
+    if had is not None and left < had and not seen.blind:
+        entries.append((owner.name, owner.record, Verdict(ABSENT, f"the set had {had} objects, {left} are left; apply it again")))
     return entries
 
 

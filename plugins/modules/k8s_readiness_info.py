@@ -107,7 +107,7 @@ objects:
       description: Namespace, or empty.
       type: str
     name:
-      description: Name; C((any)) for a kind of a set of which nothing is left.
+      description: Name; C((any)) for a kind of a set of which nothing is left, the name of its record for a set of which some objects are gone.
       type: str
     state:
       description: V(ready), V(progressing), V(failed) (will not recover by itself), V(absent), or V(unknown) where the account may not look.

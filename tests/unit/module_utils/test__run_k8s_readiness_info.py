@@ -117,3 +117,53 @@ def test_a_kind_of_which_nothing_is_left_has_its_version_and_a_job_that_is_done_
     told = {item["kind"]: item for item in call(cluster, sets=[{"name": "web", "namespace": "n"}])["objects"]}
     assert (told["Deployment"]["api_version"], told["Deployment"]["state"]) == ("apps/v1", "absent")
     assert (told["Job"]["name"], told["Job"]["ready"], told["Job"]["reason"]) == ("migrate-1", True, "ran to its end at 2026-01-02T03:04:05Z")
+
+
+def made(cluster: FakeCluster, *objects: dict[str, Any], **given: Any) -> dict[str, Any]:
+    params = {"name": "team", "namespace": "n", "state": "present", "manifests": list(objects), "secrets": None, "prune": True, "delete_data": [],
+              "wait": False, "wait_timeout": 10, "force_conflicts": False, **given}  # fmt: skip
+    return manifests.run(Call(params, cluster=cluster, clock=cluster.clock))
+
+
+def config(name: str, **metadata: Any) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, **metadata}, "data": {"k": "v"}}
+
+
+JOB = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": {"ttlSecondsAfterFinished": 1, "template": {"spec": {"containers": []}}}}
+CLAIM = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}
+TEAM = [{"name": "team", "namespace": "n"}]
+
+
+def lost(result: dict[str, Any]) -> list[str]:
+    return [item["reason"] for item in result["objects"] if "objects, " in item["reason"]]
+
+
+def test_an_object_that_somebody_deleted_is_missed_and_a_job_that_ended_is_not(cluster: FakeCluster) -> None:
+    foreign = {**config("theirs", annotations={"slipway.mlops/apply": "create_only"}), "kind": "Secret", "data": {"k": "dg=="}}
+    cluster.put({**foreign, "metadata": {"name": "theirs", "namespace": "n"}}, "somebody")
+    everything = [config("a"), config("b"), CLAIM, JOB, foreign]
+    made(cluster, *everything)
+    made(cluster, config("a"), config("b"), JOB, foreign)  # the claim is kept
+    assert lost(call(cluster, sets=TEAM)) == []
+    cluster.drop(Ref("batch/v1", "Job", "n", "j"))
+    assert lost(call(cluster, sets=TEAM)) == []
+    cluster.drop(Ref("v1", "ConfigMap", "n", "b"))
+    result = call(cluster, sets=TEAM)
+    assert lost(result) == ["the set had 3 objects, 2 are left; apply it again"] and not result["ready"]
+    made(cluster, config("a"), config("b"), foreign, prune=False)
+    assert lost(call(cluster, sets=TEAM)) == []
+
+
+def test_a_set_whose_record_has_no_number_is_judged_without(cluster: FakeCluster) -> None:
+    made(cluster, config("a"), config("b"))
+    record = cluster.objects[Ref("v1", "ConfigMap", "n", "slipway-team")]
+    assert record["metadata"]["annotations"].pop("slipway.mlops/objects") == "2"
+    cluster.drop(Ref("v1", "ConfigMap", "n", "b"))
+    assert call(cluster, sets=TEAM)["ready"]
+    assert [action["action"] for action in made(cluster, config("a"))["objects"]] == ["unchanged"]
+    assert record["metadata"]["annotations"] != cluster.objects[Ref("v1", "ConfigMap", "n", "slipway-team")]["metadata"]["annotations"]
+
+
+def test_an_object_of_a_namespace_is_not_looked_for_without_one(cluster: FakeCluster) -> None:
+    with pytest.raises(Refused, match=r"objects\[0\]: Deployment web lives in a namespace; say in which"):
+        call(cluster, objects=[{"api_version": "apps/v1", "kind": "Deployment", "namespace": "", "name": "web"}])
