@@ -421,7 +421,7 @@ def views(step: Step) -> tuple[Object, Object]:
         kept = {key for key in mine - set(declared) if node.owners[(section, key)] != (item.manager,)}
         _put(before, section, {key: live[key] for key in sorted(mine | set(declared)) if key in live})
         _put(after, section, dict(sorted({**{key: live[key] for key in kept}, **declared}.items())))
-    planned = plan_taints(item, node, step.wanted.taints)
+    planned = plan_taints(item, node, step.wanted.taints) if step.taints else None
     if planned is not None and node.taints is not None:
         ours = remembered(item, node) | {(key, effect) for key, _value, effect in step.wanted.taints}
         for view, taints in ((before, node.taints), (after, planned[0])):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from ._model import Cluster, ClusterError, Conflict, Forbidden, Object, Ref, Refused, Unreachable
@@ -25,7 +26,7 @@ from ._node_labels_plan import (
     trim,
     views,
 )
-from ._parallel import each
+from ._parallel import all_of
 
 BATCH = 500  # nodes between two lines of progress
 TRIES = 6  # of a taint patch, against other writers of the same node
@@ -60,8 +61,7 @@ def run(call: Call) -> Object:
         raise Refused(problems + contested)
     needed = [step for step in steps if step.needed]
     written, problem = _write(call, needed)
-    left = {id(step) for step in needed} - {id(step) for step in written}
-    result = _result(call, [step for step in steps if id(step) not in left], started)
+    result = _result(call, [written.get(id(step), step) for step in steps if not step.needed or id(step) in written], started)
     return {**result, "failed": True, "msg": problem} if problem else result
 
 
@@ -70,32 +70,42 @@ def _read(cluster: Cluster, sets: list[LabelSet]) -> list[Node]:
     return [read_node(item, whole) for item in cluster.list("v1", "Node", metadata_only=not whole, trim=trim).items]
 
 
-def _write(call: Call, steps: list[Step]) -> tuple[list[Step], str]:
-    """Every step, several at a time: those that are done, and what the server refused, which does not keep the others back."""
+def _write(call: Call, steps: list[Step]) -> tuple[dict[int, Step], str]:
+    """Every step, several at a time: what is done of which (by its id), and what the server refused, which does not keep the others back."""
     force = call.params["force_conflicts"]
-    done: list[Step] = []
+    done: dict[int, Step] = {}
+    whole = 0
     failed: list[ClusterError] = []
     for start in range(0, len(steps), BATCH):
         if start:
-            call.progress(f"{len(done)} of {len(steps)} nodes written")
+            call.progress(f"{whole} of {len(steps)} nodes written")
         batch = steps[start : start + BATCH]
-        outcomes = list(each(lambda step: _write_one(call.cluster, step, force, call.check_mode), batch))
-        done += [step for step, error in zip(batch, outcomes) if error is None]
-        errors = [error for error in outcomes if error is not None]
+        outcomes = all_of(lambda step: _write_one(call.cluster, step, force, call.check_mode), batch)
+        done.update({id(step): part for step, (part, _error) in zip(batch, outcomes) if part.needed})
+        errors = [error for _part, error in outcomes if error is not None]
+        whole += len(batch) - len(errors)
         failed += errors
         if any(isinstance(error, (Forbidden, Unreachable)) for error in errors):
             break  # the others would fail in the same way
     if not failed:
         return done, ""
     more = [f"And {len(failed) - SHOWN} more."] if len(failed) > SHOWN else []
-    return done, f"{len(done)} of {len(steps)} nodes written. " + " ".join([str(error) for error in failed[:SHOWN]] + more)
+    return done, f"{whole} of {len(steps)} nodes written. " + " ".join([str(error) for error in failed[:SHOWN]] + more)
 
 
-def _write_one(cluster: Cluster, step: Step, force: bool, dry_run: bool) -> None:
-    if step.write:
-        cluster.apply(step.object, step.set.manager, force=force, dry_run=dry_run)
-    if step.taints:
-        _write_taints(cluster, step, force, dry_run)
+def _write_one(cluster: Cluster, step: Step, force: bool, dry_run: bool) -> tuple[Step, ClusterError | None]:
+    """What of it is done, and what the server refused: labels are there, and told, also where the taints were refused after them."""
+    done = dataclasses.replace(step, write=False, changed=False, taints=False)
+    try:
+        if step.write:
+            cluster.apply(step.object, step.set.manager, force=force, dry_run=dry_run)
+            done = dataclasses.replace(done, write=True, changed=step.changed)
+        if step.taints:
+            _write_taints(cluster, step, force, dry_run)
+            done = dataclasses.replace(done, taints=True)
+    except ClusterError as error:
+        return done, error
+    return done, None
 
 
 def _write_taints(cluster: Cluster, step: Step, force: bool, dry_run: bool) -> None:

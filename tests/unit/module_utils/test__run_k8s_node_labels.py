@@ -144,6 +144,19 @@ def test_one_node_that_is_refused_does_not_keep_the_others_back(cluster: FakeClu
     assert refused["changed"] and [node["name"] for node in refused["nodes"]] == ["w2"] and len(refused["diff"]["after"]) == 1
 
 
+def test_labels_that_are_there_are_told_where_the_taints_were_refused_after_them(cluster: FakeCluster) -> None:
+    def refuse(verb: str, target: Any) -> None:
+        if verb == "patch":
+            raise Forbidden("Cannot patch Node w1: not the taints", 403)
+
+    cluster.fail = refuse
+    result = call(cluster, name="s", nodes={"w1": {"labels": {"a": "1"}, "taints": [TAINT]}})
+    assert result["failed"] and "0 of 1 nodes written. Cannot patch Node w1: not the taints" in result["msg"]
+    assert labels(cluster, "w1")["a"] == "1"
+    assert result["changed"] and result["actions"] == ["node w1 (set s): label a (none) -> 1"]
+    assert result["diff"]["after"] == {"w1 (set s)": {"labels": {"a": "1"}}}
+
+
 def test_a_missing_right_ends_it_with_the_server_s_words(cluster: FakeCluster) -> None:
     def refuse(verb: str, target: Any) -> None:
         if verb == "apply":
