@@ -690,7 +690,7 @@ def _by_condition(live: Live, kind: str) -> Verdict:
     words = _words(condition)
     if condition.get("status") == "True":
         return Verdict(READY, words or kind.lower())
-    return Verdict(PROGRESSING, words or f"condition {kind} is {condition.get('status', 'not set').lower()}")
+    return Verdict(PROGRESSING, words or f"condition {kind} is {str(condition.get('status') or 'not set').lower()}")
 
 
 def _condition(live: Live, kind: str) -> Live:

@@ -27,15 +27,21 @@ class YamlError(ValueError):
 class StrictLoader(_Loader):  # type: ignore[misc]
     """A safe loader that refuses duplicate keys and leaves dates as text, as JSON would."""
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+    def flatten_mapping(self, node: Any) -> None:
+        """Looked at before merge keys are put into it: what those bring may be given again, also where they were put in for another mapping before."""
+        if not hasattr(node, "was_seen"):
+            node.was_seen = True
+            self._refuse_twice(node)
+        super().flatten_mapping(node)
+
+    @staticmethod
+    def _refuse_twice(node: Any) -> None:
         seen: dict[str, int] = {}
         for key, _value in node.value:
             name, line = str(key.value), key.start_mark.line + 1
             if name in seen and name != "<<":
                 raise YamlError(f'line {line}: key "{name}" is given twice (first in line {seen[name]})')
             seen[name] = line
-        result: dict[Any, Any] = super().construct_mapping(node, deep)
-        return result
 
 
 if yaml is not None:

@@ -507,6 +507,7 @@ def test_foreign_text_is_not_repeated_at_length() -> None:
 
 
 ODD = [None, True, 7, "text", [], ["text"], [None], [{}], {}, {"a": 1}, [{"type": "Ready"}], [{"type": "Ready", "status": None, "message": 3}]]
+ODD += [[{"type": kind, "status": status}] for kind in ("Ready", "Available", "Stalled") for status in (True, False, 0, {}, ["True"])]
 
 
 @pytest.mark.parametrize("field", ["conditions", "phase", "state", "message", "observedGeneration"])

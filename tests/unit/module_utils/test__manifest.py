@@ -201,3 +201,10 @@ def test_secret_values_are_known_as_written_and_decoded():
     text = f"kind: Secret\nstringData: {{a: canary-one}}\ndata: {{b: {encoded}}}\n"
     assert secret_values(documents_of(text)) == {"canary-one", "canary-two", encoded}
     assert secret_values(documents_of([{"kind": "Secret", "data": "nonsense"}, "a: [", None, 5])) == set()
+
+
+def test_what_a_merge_key_brings_may_be_given_again_however_deep():
+    text = "x-a: &a {k: one}\nx-b: &b\n  <<: *a\n  k: two\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata:\n  <<: *b\n  k: three\n"
+    assert read(text, "team")[0].body["data"] == {"k": "three"}
+    with pytest.raises(Refused, match='line 11: key "k" is given twice'):
+        read(text.replace("  k: three\n", "  k: three\n  k: four\n"), "team")
