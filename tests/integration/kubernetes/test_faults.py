@@ -96,10 +96,20 @@ class TestConnection:
         assert len(names(admin, namespace)) == 40
 
     def test_the_same_while_waiting(self, proxied, proxy, namespace):
-        end = time.monotonic() + 10
-        proxy.rule = lambda number, method, path: Fault() if number > 8 and time.monotonic() < end else None
+        down, met = [], []
+
+        def rule(number, method, path):
+            if "watch=1" in path and not down:
+                down.append(time.monotonic())
+            if not down or time.monotonic() > down[0] + 10:
+                return None
+            met.append(path)
+            return Fault()
+
+        proxy.rule = rule
         result = proxied(deployment())
         assert not result.get("failed"), result["msg"]
+        assert len(met) > 1
 
     def test_broken_watches_are_followed_by_new_lists(self, proxied, proxy, namespace):
         seen = []
