@@ -30,6 +30,7 @@ from ._model import (
     NotFound,
     Object,
     Ref,
+    Refused,
     Resource,
     Response,
     Source,
@@ -324,7 +325,10 @@ class HttpCluster:
         """Read the credentials again, once for all threads that were refused with the same ones."""
         with self._lock:
             if self._pool is refused:
-                self._pool = Pool(self._resolve())
+                try:
+                    self._pool = Pool(self._resolve())
+                except Refused as error:  # a file that is gone or empty now: an error among the others, so that what was done is told
+                    raise ClusterError(f"{self.server} no longer accepts the credentials, and they cannot be read again: {error}", 401) from None
                 refused.close()
 
 

@@ -9,7 +9,8 @@ import json
 import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils._cluster import HttpCluster, _error
 from ansible_collections.slipway.mlops.plugins.module_utils._connect import Endpoint
-from ansible_collections.slipway.mlops.plugins.module_utils._model import Response, Unreachable
+from ansible_collections.slipway.mlops.plugins.module_utils._http import Pool
+from ansible_collections.slipway.mlops.plugins.module_utils._model import ClusterError, Refused, Response, Unreachable
 from fakes import FakeClock
 
 # As servers of 1.33 say it.
@@ -45,3 +46,16 @@ def test_a_server_that_does_not_answer_is_asked_for_as_long_as_the_task_allows(p
     with pytest.raises(Unreachable, match="attempts"):
         cluster.kinds("v1")
     assert seconds - 5 <= clock.now() <= seconds
+
+
+def test_credentials_that_cannot_be_read_again_are_an_error_of_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoints = iter([Endpoint("http://h")])
+
+    def resolve() -> Endpoint:
+        for found in endpoints:
+            return found
+        raise Refused(["tokenFile: a token is one word of ASCII characters."])
+
+    monkeypatch.setattr(Pool, "send", lambda *_args, **_options: Response(401, {}, b"{}"))
+    with pytest.raises(ClusterError, match="cannot be read again: tokenFile"):
+        HttpCluster(resolve, FakeClock()).kinds("v1")
