@@ -87,7 +87,7 @@ options:
     type: str
     default: ""
   mode:
-    description: Mode of the filesystem's root directory, four octal digits in quotes. Left as it is when empty.
+    description: Mode of the filesystem's root directory, octal with a zero in front, in quotes, for example V(0755). Left as it is when empty.
     type: str
     default: ""
   selinux_context:
@@ -329,7 +329,8 @@ def _settings(params):
     owner = number("owner", lambda name: pwd.getpwnam(name).pw_uid)
     group = number("group", lambda name: grp.getgrnam(name).gr_gid)
     mode = params["mode"]
-    if mode and not re.match(r"0?[0-7]{3,4}\Z", mode):
+    # The zero is what tells: YAML reads 0770 without quotes as an octal number, and gives us "504".
+    if mode and not re.match(r"0[0-7]{3,4}\Z", mode):
         problems.append(f"mode: {mode!r} is not an octal mode; put it in quotes, like '0755'")
         mode = ""
     if not re.match(r"[A-Za-z0-9._-]{0,12}\Z", params["label"]):

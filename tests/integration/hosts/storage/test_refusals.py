@@ -305,6 +305,12 @@ def test_all_that_is_wrong_with_the_arguments_comes_at_once(host: Sandbox) -> No
         assert words in message, (words, message)
 
 
+@pytest.mark.parametrize("mode", ["504", "0o770", "755"])
+def test_a_mode_that_yaml_may_have_read_as_a_number(host: Sandbox, mode: str) -> None:
+    """mode: 0770 without quotes arrives as 504, which is octal digits by chance."""
+    assert f"mode: {mode!r} is not an octal mode; put it in quotes, like '0755'" in host.refused({"device": host.disk("a"), "path": "/srv/disk0"}, mode=mode)
+
+
 def test_size_that_was_not_expected(host: Sandbox) -> None:
     disk = {"device": host.disk("a", "1G"), "path": "/srv/disk0"}
     assert "differs from the expected 7.68 TB by more than 2%" in host.refused({**disk, "expected_size": "7.68T"})
