@@ -42,7 +42,7 @@ class Persistence:
 def persistence(wanted: Mapping[str, int], links: Sequence[Link], root: str = "/") -> Persistence:
     """How the wanted MTUs are kept over a boot."""
     result = Persistence()
-    netplan: list[tuple[str, str, int]] = []
+    netplan: set[tuple[str, str, int]] = set()  # several links may be of one id
     texts: dict[str, str] = {}  # a file may have several links in it
     edits: dict[str, Edit] = {}
     for link in links:
@@ -51,10 +51,10 @@ def persistence(wanted: Mapping[str, int], links: Sequence[Link], root: str = "/
         mtu = wanted[link.name]
         manager, where = _owner(link, root)
         result.managers[link.name] = manager
+        result.problems.extend(_shared(link, manager, where, wanted, links, root))
         if manager == "netplan":
-            netplan.append((link.kind, where, mtu))
+            netplan.add((link.kind, where, mtu))
         elif manager == "networkd":
-            result.problems.extend(_shared(link, where, wanted, links, root))
             path = f"/etc/systemd/network/{os.path.basename(where)}.d/{DROP_IN}"
             edits[path] = Edit(path, _read(root, path), _mtu_files.networkd_drop_in(mtu).encode())
             result.problems.extend(_later_drop_in(link.name, where, mtu, root))
@@ -122,18 +122,16 @@ def _interfaces_files(root: str, path: str = "/etc/network/interfaces") -> Itera
                 yield from _interfaces_files(root, _unrooted(root, found))
 
 
-def _shared(link: Link, file: str, wanted: Mapping[str, int], links: Sequence[Link], root: str) -> list[str]:
-    """A .network file with a pattern configures several links; the drop-in would reach all of them."""
-    also = [
-        other.name
-        for other in links
-        if other.index != link.index
-        and wanted.get(other.name) != wanted[link.name]
-        and _mtu_files.values(_text(root, f"/run/systemd/netif/links/{other.index}")).get("NETWORK_FILE") == file
-    ]
+def _shared(link: Link, manager: str, where: str, wanted: Mapping[str, int], links: Sequence[Link], root: str) -> list[str]:
+    """A .network file, or an id of netplan, with a pattern configures several links; what we write would reach all of them."""
+    if manager not in ("networkd", "netplan"):
+        return []
+    others = [other for other in links if other.index != link.index and wanted.get(other.name) != wanted[link.name]]
+    also = [other.name for other in others if _owner(other, root) == (manager, where)]
     if not also:
         return []
-    return [f"{link.name}: {file} also configures {', '.join(also)}, which shall not have the same MTU; give {link.name} a .network file of its own first"]
+    file, own = (where, "a .network file") if manager == "networkd" else (f'netplan\'s "{where}"', "a definition in netplan")
+    return [f"{link.name}: {file} also configures {', '.join(also)}, which shall not have the same MTU; give {link.name} {own} of its own first"]
 
 
 def _later_drop_in(name: str, file: str, mtu: int, root: str) -> list[str]:

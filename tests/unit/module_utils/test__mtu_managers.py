@@ -53,6 +53,19 @@ def test_a_file_that_configures_another_link_too_is_refused(host):
     assert len(keep(host, {"ens3": 9000, "ens4": 9000}).edits) == 1
 
 
+def test_an_id_of_netplan_that_configures_another_link_too_is_refused(host):
+    """match: {name: "en*"}"""
+    for index in (2, 3):
+        networkd(host, index, "/run/systemd/network/10-netplan-all.network")
+    assert keep(host).problems == [
+        'ens3: netplan\'s "all" also configures ens4, which shall not have the same MTU; give ens3 a definition in netplan of its own first'
+    ]
+    assert len(keep(host, {"ens3": 9000, "ens4": 4000}).problems) == 2
+    same = keep(host, {"ens3": 9000, "ens4": 9000})
+    assert same.problems == []
+    assert same.edits[0].after.count(b'"all":') == 1
+
+
 def test_a_drop_in_that_wins_over_ours_is_named(host):
     networkd(host, 2, "/etc/systemd/network/a.network")
     host("/etc/systemd/network/a.network.d/95-x.conf", "[Link]\nMTUBytes=1400\n")
