@@ -38,9 +38,13 @@ class Journal:
     def find(self, uuid: str) -> Made | None:
         return next((made for made in self.filesystems if made.uuid == uuid), None)
 
-    def unfinished(self, device: str) -> Made | None:
-        """The last filesystem that was begun, and not noted as made, on this device."""
-        last = next((made for made in reversed(self.filesystems) if made.device == device), None)
+    def unfinished(self, device: str, path: str) -> Made | None:
+        """The last filesystem that was begun, and not noted as made, on this device for this path.
+
+        The path is asked for, too, because an identity may be that of several disks: the serial of an NVMe controller is that of all its namespaces,
+        and a virtual disk may have none.
+        """
+        last = next((made for made in reversed(self.filesystems) if (made.device, made.path) == (device, path)), None)
         return last if last and last.state == MAKING else None
 
     def noted(self, entry: Made) -> Journal:

@@ -186,7 +186,7 @@ def _inside(host: _block_probe.Host, disk: Disk, sight: Seen, journal: _xfs_jour
     device = sight.device
     if device is None or sight.uses:
         return sight
-    begun = journal.unfinished(device.identity)
+    begun = journal.unfinished(device.identity, disk.path)
     content = host.content(device, marks=[uuid.UUID(begun.uuid).bytes] if begun else [])
     found = content.xfs
     sight = replace(sight, content=content)

@@ -508,8 +508,8 @@ def _make(step: Step, sight: Seen, device: Device, content: Content, facts: Fact
 
 def _unfinished(disk: Disk, device: Device, content: Content, journal: Journal) -> Made | None:
     """The mkfs of ours that was interrupted on this device, if all that is on it comes from there."""
-    begun = journal.unfinished(device.identity)
-    if begun is None or not device.identity:
+    begun = journal.unfinished(device.identity, disk.path)
+    if begun is None or (begun.erased and not device.identity):
         return None
     mark = uuids.UUID(begun.uuid).bytes
     half = content.xfs is not None and content.xfs.in_progress and content.xfs.uuid == begun.uuid

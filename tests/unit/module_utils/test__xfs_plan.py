@@ -233,6 +233,35 @@ def test_an_interrupted_mkfs_is_redone_only_where_all_is_ours(content: Content, 
     assert plan(disk(), unmounted(content=content), facts("", KNOWN)).problems
 
 
+LATER = Made(THEIRS, "S5XX", "/ais/disk1", MAKING)
+
+
+@pytest.mark.parametrize(
+    ("identity", "after"),
+    [
+        ("S5XX", (LATER,)),  # another namespace of the same NVMe controller was begun later
+        ("S5XX", (replace(LATER, state=MADE),)),
+        ("", ()),  # a virtual disk without a serial
+        ("", (replace(LATER, device=""),)),
+    ],
+)
+def test_an_interrupted_mkfs_is_redone_where_the_identity_is_not_of_one_disk(identity: str, after: tuple[Made, ...]) -> None:
+    half = holding(xfs_block(OURS, in_progress=True), foreign_at=None)
+    there = unmounted(device=replace(SDB, serial=identity, wwn="", identity=identity), content=half)
+    journal = Journal((Made(OURS, identity, "/ais/disk0", MAKING), *after))
+    result = plan(disk(), there, facts("", journal))
+    assert "format" in actions(result) and result.steps[0].uuid == OURS
+    # What does not bear our UUID is somebody's, the more so where nothing tells the disks apart; nor is what was begun for another path.
+    assert plan(disk(), replace(there, content=replace(half, foreign_at=4096)), facts("", journal)).problems
+    assert plan(disk(path="/ais/disk2"), there, facts("", journal)).problems
+
+
+def test_an_erasure_is_not_resumed_where_nothing_names_the_disk() -> None:
+    begun = Journal((Made(OURS, "", "/ais/disk0", MAKING, "ext234-1"),))
+    there = unmounted(device=replace(SDB, serial="", wwn="", identity=""), content=replace(UNKNOWN, clearing=MARK))
+    assert plan(disk(), there, facts("", begun)).problems
+
+
 @pytest.mark.parametrize(
     ("content", "again"),
     [
