@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Optional
 
 from ansible_collections.slipway.mlops.plugins.module_utils import _files, _open_files, _sysctl_apply, _sysctl_plan, _sysctl_text
 from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Refused, not_ours
 
+Edit = tuple[str, Optional[bytes], bytes]  # path, content before, content after (empty: no file)
 ARGUMENTS: dict[str, Any] = {
     "values": {
         "type": "list",
@@ -45,16 +46,18 @@ def run(params: Mapping[str, Any], check_mode: bool, wants_diff: bool, root: str
     plan = _sysctl_plan.plan(wanted, _sysctl_apply.machine(root), state, file, params["remove_files"])
     limits = _open_files.State((), {}, 0) if params["open_files"] is None else _open_files.probe(root)
     raised = _open_files.plan(params["open_files"] or 0, limits, _nr_open(plan, limits.nr_open))
-    foreign = not_ours(file, state.content, _sysctl_text.HEADER)
-    misplaced += [f"file: {foreign}"] if foreign else []
+    # Each file of ours as it is and as it shall be; empty: no file.
+    files = [(file, state.content, plan.content), (_sysctl_text.modules_file(file), state.modules, plan.modules)]
+    misplaced += [f"file: {foreign}" for foreign in (not_ours(path, before, _sysctl_text.HEADER) for path, before, _after in files) if foreign]
     if misplaced or plan.problems or raised.problems:
         raise Refused(misplaced + plan.problems + raised.problems)
 
     there = [path for path in params["remove_files"] if _exists(root, path)]
     former = [path for path in params["former_files"] if _exists(root, path) and path not in there]
+    edits = [edit for edit in files if edit[2] != (edit[1] or b"")]
     result: dict[str, Any] = {
-        "changed": bool(plan.live_changes or there or plan.content != (state.content or b"") or raised.daemons or raised.drop_ins),
-        "actions": _actions(plan, file, state.content, there, raised),
+        "changed": bool(plan.live_changes or there or edits or raised.daemons or raised.drop_ins),
+        "actions": _actions(plan, edits, there, raised),
         "settings": [vars(setting) for setting in plan.settings],
         "absent": plan.absent,
         "former_files": former,
@@ -62,10 +65,10 @@ def run(params: Mapping[str, Any], check_mode: bool, wants_diff: bool, root: str
         "warnings_found": _warnings(former, plan.left_behind),
     }
     if wants_diff:
-        result["diff"] = _diff(plan, file, state.content, there, root) + _limits_diff(raised, limits)
+        result["diff"] = _diff(plan, edits, there, root) + _limits_diff(raised, limits)
     if result["changed"] and not check_mode:
         # fs.nr_open comes first, for the limits may need it.
-        copies = _sysctl_apply.apply(plan, file, state.content, there, root)
+        copies = _sysctl_apply.apply(plan, file, state, there, root)
         _open_files.apply(raised, root)
         if copies:
             result["copies"] = copies
@@ -82,10 +85,9 @@ def _file_problems(file: str, remove: list[str]) -> list[str]:
     return found
 
 
-def _actions(plan: _sysctl_plan.Plan, file: str, content: bytes | None, there: list[str], raised: _open_files.Plan) -> list[str]:
+def _actions(plan: _sysctl_plan.Plan, edits: list[Edit], there: list[str], raised: _open_files.Plan) -> list[str]:
     found = [f"{setting.name} {setting.before} -> {setting.after}" for setting in plan.live_changes]
-    if plan.content != (content or b""):
-        found.append(f"{'write' if plan.content else 'remove'} {file}")
+    found += [f"{'write' if after else 'remove'} {path}" for path, _before, after in edits]
     found += [f"put away {path}" for path in there]
     found += [f"{daemon.unit}, process {daemon.pid}: open files {daemon.hard} -> {raised.raise_to}" for daemon in raised.daemons]
     return found + [f"{'write' if text else 'remove'} {_open_files.drop_in(unit)}" for unit, text in raised.drop_ins.items()]
@@ -98,14 +100,13 @@ def _warnings(former: list[str], left_behind: list[str]) -> list[str]:
     return found
 
 
-def _diff(plan: _sysctl_plan.Plan, file: str, content: bytes | None, there: list[str], root: str) -> list[dict[str, str]]:
+def _diff(plan: _sysctl_plan.Plan, edits: list[Edit], there: list[str], root: str) -> list[dict[str, str]]:
     found = []
     if plan.live_changes:
         before = "".join(f"{setting.name} = {setting.before}\n" for setting in plan.live_changes)
         after = "".join(f"{setting.name} = {setting.after}\n" for setting in plan.live_changes)
         found.append({"before": before, "after": after, "before_header": "kernel", "after_header": "kernel"})
-    if plan.content != (content or b""):
-        found.append(_files.diff(file, content, plan.content or None))
+    found += [_files.diff(path, before, after or None) for path, before, after in edits]
     found += [_files.diff(path, _files.read(os.path.join(root, path.lstrip("/"))), None) for path in there]
     return found
 

@@ -56,13 +56,13 @@ def state(wanted: Sequence[Wanted], file: str, root: str = "/") -> State:
         if live[item.name] is not None and not os.access(path, os.W_OK):
             read_only.add(item.name)
     content = _files.read(_at(root, file))
-    return State(live, frozenset(read_only), _assignments(file, content, root), content)
+    return State(live, frozenset(read_only), _assignments(file, content, root), content, _files.read(_at(root, _sysctl_text.modules_file(file))))
 
 
-def apply(plan: Plan, file: str, content: bytes | None, remove: Sequence[str] = (), root: str = "/") -> list[str]:
-    """Set the kernel, prove it, then write the file and put away the removed ones. Returns where the copies of these are.
+def apply(plan: Plan, file: str, state: State, remove: Sequence[str] = (), root: str = "/") -> list[str]:
+    """Set the kernel, prove it, then write our files and put away the removed ones. Returns where the copies of these are.
 
-    Whatever fails, what was set before is put back and no file is touched.
+    Whatever fails, what was set before is put back and the file stays as it is.
     """
     done: list[Setting] = []
     try:
@@ -72,7 +72,9 @@ def apply(plan: Plan, file: str, content: bytes | None, remove: Sequence[str] = 
             now = _sysctl_text.plain(_text(root, os.path.join("proc/sys", _sysctl_text.path(setting.name))))
             if now != setting.after:
                 raise Failed(f"{setting.name}: the kernel took {setting.after!r} and now says {now!r}")
-        _write_file(_at(root, file), plan.content, content)
+        # The modules first: should the second file fail, a module too many does no harm, and the next run goes on.
+        _write_file(_at(root, _sysctl_text.modules_file(file)), plan.modules, state.modules)
+        _write_file(_at(root, file), plan.content, state.content)
     except (OSError, Failed) as error:
         raise Failed(_explained(error, done) + _put_back(root, done)) from error
     return [_put_away(_at(root, name)) for name in remove if os.path.exists(_at(root, name))]

@@ -65,6 +65,7 @@ class State:
     read_only: frozenset[str]
     at_boot: Sequence[Assignment]
     content: bytes | None
+    modules: bytes | None = None  # of our file that names kernel modules
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class Setting:
 class Plan:
     settings: list[Setting] = field(default_factory=list)
     content: bytes = b""  # of our file; empty: no file
+    modules: bytes = b""  # of our file that names kernel modules, so that the keys are there when the boot sets them
     absent: list[str] = field(default_factory=list)  # optional keys that the kernel does not have here
     left_behind: list[str] = field(default_factory=list)  # live until reboot, although no file sets it any more
     problems: list[str] = field(default_factory=list)
@@ -186,7 +188,9 @@ def plan(wanted: Sequence[Wanted], machine: Machine, state: State, file: str, re
         settings.append(Setting(item.name, item.match, now, now if _satisfies(item.match, now, goal) else kept, kept))
         comment = f"{item.match}: {item.reason}" if item.reason else ""
         entries.append(Entry(item.name, kept, comment))
-    return Plan(settings, _sysctl_text.render(entries), absent, _left_behind(wanted, state, at_boot, file), problems)
+    # A container loads no modules.
+    modules = b"" if machine.container else _sysctl_text.modules(entries)
+    return Plan(settings, _sysctl_text.render(entries), modules, absent, _left_behind(wanted, state, at_boot, file), problems)
 
 
 def _boot_values(name: str, at_boot: Sequence[Assignment], file: str) -> tuple[str | None, list[str], list[Assignment]]:

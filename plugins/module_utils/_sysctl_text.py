@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*(\.[A-Za-z0-9_@:/-]+)+")
 HEADER = "# Written by slipway.mlops.sysctl_values, whole: edit the inventory, not this file."
+# Keys that are there only while a module is loaded: beginning of the name -> that module.
+_MODULES = {"net.netfilter.nf_conntrack_": "nf_conntrack", "net.nf_conntrack_max": "nf_conntrack", "net.bridge.bridge-nf-": "br_netfilter"}
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,17 @@ def render(entries: Sequence[Entry]) -> bytes:
         lines += ["", "# " + entry.comment] if entry.comment else []
         lines.append(f"{entry.name} = {entry.value}")
     return ("\n".join(lines) + "\n").encode()
+
+
+def modules(entries: Sequence[Entry]) -> bytes:
+    """A file of modules-load.d(5) with the modules that the settings need; empty where they need none. It is read before sysctl.d."""
+    names = sorted({module for entry in entries for key, module in _MODULES.items() if entry.name.startswith(key)})
+    return "".join(line + "\n" for line in (HEADER, *names)).encode() if names else b""
+
+
+def modules_file(file: str) -> str:
+    """Where the modules behind the settings of `file` are named: another file of ours has another one."""
+    return "/etc/modules-load.d/slipway-" + file.rpartition("/")[2]
 
 
 def boot_order(files: Iterable[str]) -> list[str]:

@@ -66,6 +66,8 @@ options:
     description:
       - The file, written whole. It should come late in the order of file names, so that distributions' files do not undo it.
       - Removed when O(values) is empty. A file that this module did not write is neither replaced nor removed, but refused.
+      - Where a setting needs a kernel module (C(nf_conntrack), C(br_netfilter)), that is named in C(/etc/modules-load.d/slipway-FILE), so that it is
+        there when the boot sets the value. In a container nothing is loaded.
     type: path
     default: /etc/sysctl.d/99-zz-slipway.conf
   former_files:

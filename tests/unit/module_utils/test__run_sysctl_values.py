@@ -141,6 +141,38 @@ def test_ufw_counts_only_when_it_is_on(host):
         run(host, VALUES, check=True)
 
 
+CONNTRACK = {"name": "net.netfilter.nf_conntrack_tcp_be_liberal", "value": 1, "optional": True}
+MODULES = "etc/modules-load.d/slipway-99-zz-slipway.conf"
+
+
+def test_a_setting_of_a_module_has_that_loaded_before_the_boot_sets_it(host):
+    assert run(host, [CONNTRACK])["absent"] == [CONNTRACK["name"]]
+    assert not (host / MODULES).exists(), "the key is not there, so it is not set either"
+    (host / "proc/sys/net/netfilter").mkdir()
+    (host / "proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal").write_text("0\n")
+    told = run(host, [CONNTRACK], check=True)
+    assert not (host / MODULES).exists()
+    result = run(host, [CONNTRACK])
+    assert result == told
+    assert f"write /{MODULES}" in result["actions"]
+    assert ["nf_conntrack\n" in diff["after"] for diff in result["diff"]] == [False, False, True]
+    lines = (host / MODULES).read_text().splitlines()
+    assert lines[0].startswith("# Written by slipway.mlops.sysctl_values") and lines[1:] == ["nf_conntrack"]
+    assert run(host, [CONNTRACK])["changed"] is False
+    gone = run(host, VALUES)
+    assert f"remove /{MODULES}" in gone["actions"]
+    assert not (host / MODULES).exists()
+
+
+def test_a_container_names_no_module(host):
+    for key, value in (("net/netfilter/nf_conntrack_tcp_be_liberal", "0\n"), ("../../run/.containerenv", "")):
+        (host / "proc/sys" / key).parent.mkdir(exist_ok=True)
+        (host / "proc/sys" / key).write_text(value)
+    (host / "proc/sys/net/core/netdev_max_backlog").unlink()  # a network namespace of its own
+    assert run(host, [CONNTRACK])["changed"] is True
+    assert not (host / MODULES).exists()
+
+
 @pytest.mark.parametrize("values", [VALUES, []])  # to be written, to be removed
 def test_a_file_of_the_administrator_is_left_alone(host, values):
     """99-sysctl.conf is a link to /etc/sysctl.conf on many systems."""

@@ -41,8 +41,16 @@ NETWORKD = {
     "30-vlan.network": "[Match]\nName=bond0.100\n[Link]\nRequiredForOnline=no\n[Network]\nBridge=br0\n",
     "40-br0.network": "[Match]\nName=br0\n[Link]\nRequiredForOnline=no\n[Network]\nLinkLocalAddressing=no\nConfigureWithoutCarrier=yes\n",
 }
-# None of these belongs to a network namespace; what the role's defaults ask for, or more.
-GLOBAL = {"vm.swappiness": (0, 10), "vm.vfs_cache_pressure": (0, 50), "vm.min_free_kbytes": (65536, 1 << 30), "net.core.netdev_max_backlog": (250000, 1 << 30)}
+# Its module is loaded by nobody at boot; on a node kube-proxy's rules load it, long after sysctl.d was read.
+CONNTRACK = "net.netfilter.nf_conntrack_tcp_be_liberal"
+# None of these belongs to a network namespace, but for the last; what the role's defaults ask for, or more.
+GLOBAL = {
+    "vm.swappiness": (0, 10),
+    "vm.vfs_cache_pressure": (0, 50),
+    "vm.min_free_kbytes": (65536, 1 << 30),
+    "net.core.netdev_max_backlog": (250000, 1 << 30),
+    CONNTRACK: (1, 1),
+}
 
 
 def lab(*words: str) -> subprocess.CompletedProcess[str]:
@@ -104,6 +112,7 @@ def test_mounts_queues_kernel_settings_and_mtu_are_there_after_a_boot(guest: Non
     link = inside("basename /sys/class/net/en*")
     inside("\n".join(f"printf '{text}' > /etc/systemd/network/{name}".replace("\n", "\\n") for name, text in NETWORKD.items()) + "\nnetworkctl reload")
     until("the stack of links", lambda: inside(f"networkctl --no-legend list {' '.join(STACK)}").count(" configured") == len(STACK), 300)
+    assert inside(f"modprobe nf_conntrack && sysctl -n {CONNTRACK}") == "0"
     changed, output = play(tmp_path, link)
     assert changed >= len(ROLES), output
     unchanged, output = play(tmp_path, link)
