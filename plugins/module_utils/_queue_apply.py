@@ -65,6 +65,7 @@ def _queue(host: Host, device: Device) -> Queue:
         match=match,
         stable=stable,
         stacked=bool(device.slaves),
+        bio_based=not os.path.isdir(f"{disk}/mq"),
         max_hw_sectors_kb=int(_text(f"{disk}/queue/max_hw_sectors_kb") or 0),
         tags=int(_text(f"{disk}/mq/0/nr_tags") or 0),
         page_kb=os.sysconf("SC_PAGE_SIZE") >> 10,

@@ -17,6 +17,8 @@ from ansible_collections.slipway.mlops.plugins.module_utils._host_input import i
 
 # In the order in which they are written: a new scheduler brings its own nr_requests.
 ATTRIBUTES = ("scheduler", "nr_requests", "max_sectors_kb", "read_ahead_kb", "rq_affinity")
+# What belongs to requests: a queue that passes bios on has none of these, and newer kernels do not show them there.
+_OF_REQUESTS = ("scheduler", "nr_requests", "rq_affinity")
 ROTATIONAL, SSD, NVME = "rotational", "ssd", "nvme"
 MIN_REQUESTS, MAX_REQUESTS = 4, 2048
 HEADER = "# Written by slipway.mlops.block_queues, whole: edit the inventory, not this file.\n"
@@ -29,6 +31,7 @@ class Queue:
     attributes: what /sys/block/<name>/queue holds, for those of ATTRIBUTES that the kernel has; the scheduler as "[none] mq-deadline".
     match: udev match that finds this disk again (`ATTRS{wwid}=="..."`); `stable` is False where only the kernel's name could be used.
     stacked: it stands on other disks (md, dm): only its read-ahead matters.
+    bio_based: it makes no requests of its own, as a namespace of NVMe's native multipath.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Queue:
     match: str
     stable: bool = True
     stacked: bool = False
+    bio_based: bool = False
     max_hw_sectors_kb: int = 0
     tags: int = 0
     page_kb: int = 4  # the kernel keeps the read-ahead in pages
@@ -66,12 +70,15 @@ class Plan:
 
 def plan(queues: Sequence[Queue], by_kind: Mapping[str, Mapping[str, Any]], by_device: Mapping[str, Mapping[str, Any]]) -> Plan:
     """Decide all disks. `by_kind` has settings for ROTATIONAL, SSD and NVME; those in `by_device`, by kernel name, win one by one."""
-    disks, problems, warnings, blocks = [], [], [], []
+    disks, problems, warnings, blocks, passing = [], [], [], [], []
     for queue in queues:
-        own = by_device.get(queue.name, {})
-        given = {name: value for name, value in {**by_kind.get(queue.kind, {}), **own}.items() if value is not None}
+        of_kind, own = by_kind.get(queue.kind, {}), by_device.get(queue.name, {})
+        given = {name: value for name, value in {**of_kind, **own}.items() if value is not None}
         if queue.stacked:
             given = {name: value for name, value in given.items() if name == "read_ahead_kb"}
+        elif queue.bio_based and any(name in given and name not in own for name in _OF_REQUESTS):
+            given = {name: value for name, value in given.items() if name in own or name not in _OF_REQUESTS}
+            passing.append(queue.name)
         wanted, wrong = _checked(queue, given)
         problems += wrong
         if wrong or not wanted:
@@ -81,6 +88,9 @@ def plan(queues: Sequence[Queue], by_kind: Mapping[str, Mapping[str, Any]], by_d
         blocks.append(_rule(queue, wanted))
         if not queue.stable:
             warnings.append(f"{queue.name} has neither WWN nor serial: its udev rule goes by that name, which another disk may bear after a boot")
+    if passing:
+        left_out = ", ".join(_OF_REQUESTS)
+        warnings.append(f"{', '.join(passing)}: no requests of its own (as with NVMe's native multipath), so {left_out} of its class are left out")
     return Plan(disks, (HEADER + "\n" + "\n".join(blocks)).encode() if blocks else b"", problems, warnings)
 
 
@@ -117,7 +127,7 @@ def _checked(queue: Queue, given: Mapping[str, Any]) -> tuple[dict[str, str], li
 
 def _problem(queue: Queue, name: str, value: Any, scheduler: Any) -> str:
     """Why the kernel would not take the value, "" where it would."""
-    if name not in queue.attributes:
+    if name not in queue.attributes or (queue.bio_based and name in _OF_REQUESTS):
         return f"this kernel has no queue/{name} for it"
     if name == "scheduler":
         choices = offered(queue.attributes["scheduler"])

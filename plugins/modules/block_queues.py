@@ -12,6 +12,8 @@ description:
   - The values are written to C(/sys), read back, and kept by one udev rule file that belongs to this module. Its rules go by the disk's WWN or serial, so they
     hold over a boot, for a disk that is plugged in later, and whatever name the kernel gives it.
   - What the kernel does not offer for a disk is an error that says what it offers. Either all disks are set or none.
+  - A disk that makes no requests of its own, as a namespace of NVMe's native multipath, has no scheduler. What its class says of scheduler, nr_requests and
+    rq_affinity is left out with a warning there.
   - A partition stands for its disk. Of a device that stands on others (md, dm, multipath), the disks below are set, and its own read-ahead.
   - Spawns no process. The rule file is written also where no udevd runs.
 options:

@@ -78,6 +78,16 @@ def test_an_attribute_that_the_kernel_lacks_is_named():
     assert decide(NVME0, nvme={"rq_affinity": 2}).problems == ["nvme0n1: this kernel has no queue/rq_affinity for it"]
 
 
+def test_a_queue_without_requests_leaves_out_what_its_class_says_of_them():
+    """One that older kernels still show with a scheduler, which has no others."""
+    bio = Queue("nvme1n1", NVME, {"scheduler": "none", "nr_requests": "128", "read_ahead_kb": "128"}, 'ATTRS{wwid}=="eui.2"', bio_based=True)
+    plan = _queue_plan.plan([bio, NVME0], {NVME: {"scheduler": "mq-deadline", "read_ahead_kb": 64}}, {})
+    assert [disk.wanted for disk in plan.disks] == [{"read_ahead_kb": "64"}, {"scheduler": "mq-deadline", "read_ahead_kb": "64"}]
+    assert (len(plan.warnings), plan.problems) == (1, [])
+    assert _queue_plan.plan([bio], {NVME: {"read_ahead_kb": 64}}, {}).warnings == []
+    assert decide(bio, own={"nr_requests": 64}, nvme={}).problems == ["nvme1n1: this kernel has no queue/nr_requests for it"]
+
+
 def test_of_a_device_on_other_disks_only_the_read_ahead_is_set():
     md = Queue("md0", ROTATIONAL, {"read_ahead_kb": "128"}, 'ATTR{md/uuid}=="x"', stacked=True)
     assert decide(md, rotational={"scheduler": "kyber", "read_ahead_kb": 4096}).disks[0].wanted == {"read_ahead_kb": "4096"}

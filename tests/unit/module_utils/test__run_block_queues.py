@@ -22,6 +22,7 @@ def disk(sys, name, number, **files):
         "queue/scheduler": "none",
         "queue/nr_requests": "64",
         "queue/read_ahead_kb": "128",
+        "mq/0/nr_tags": "1023",
         **{path.replace("__", "/"): text for path, text in files.items()},
     }.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -69,6 +70,21 @@ def test_second_run_changes_nothing_and_spawns_nothing(host, tmp_path, monkeypat
         monkeypatch.setattr(os, name, None)
     again = run(host, tmp_path, ["sda"], rotational=ROTATIONAL)
     assert (again["changed"], again["diff"]) == (False, [])
+
+
+def test_a_namespace_of_native_multipath_gets_what_it_has_of_its_class(host, tmp_path):
+    """Linux 6.1 shows a scheduler there, Linux 6.18 does not."""
+    for name in ("scheduler", "nr_requests"):
+        (tmp_path / "class/block/nvme0n1/queue" / name).unlink()
+    (tmp_path / "class/block/nvme0n1/mq/0/nr_tags").unlink()
+    for folder in ("mq/0", "mq"):
+        (tmp_path / "class/block/nvme0n1" / folder).rmdir()
+    settings = {"scheduler": "none", "read_ahead_kb": 64, "rq_affinity": 2}
+    result = run(host, tmp_path, ["sda", "nvme0n1"], rotational=ROTATIONAL, nvme=settings)
+    assert result["disks"][1]["after"] == {"read_ahead_kb": "64"}
+    assert [line for line in result["warnings_found"] if line.startswith("nvme0n1: no requests of its own")]
+    with pytest.raises(Refused, match="nvme0n1: this kernel has no queue/scheduler for it"):
+        run(host, tmp_path, ["nvme0n1"], nvme=settings, device_settings=[{"device": "nvme0n1", "scheduler": "none"}])
 
 
 def test_only_named_disks_are_touched_each_by_its_class(host, tmp_path):
