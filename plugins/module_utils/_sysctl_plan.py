@@ -93,37 +93,33 @@ class Plan:
         return [setting for setting in self.settings if setting.before != setting.after]
 
 
-def input_problems(wanted: Sequence[Wanted]) -> list[str]:
-    """What is wrong with the list by itself, one sentence each."""
+def _input_problems(index: int, item: Wanted, is_repeated: bool) -> list[str]:
+    """What is wrong with an entry of the list by itself, one sentence each."""
+    if not _sysctl_text.NAME.fullmatch(item.name) or ".." in item.name or "//" in item.name:
+        return [f'values[{index}]: "{item.name}" is not a sysctl name; write it with dots, as in net.core.somaxconn']
     found = []
-    seen: set[str] = set()
-    for index, item in enumerate(wanted):
-        where = f"values[{index}] {item.name}: "
-        if not _sysctl_text.NAME.fullmatch(item.name) or ".." in item.name or "//" in item.name:
-            found.append(f'values[{index}]: "{item.name}" is not a sysctl name; write it with dots, as in net.core.somaxconn')
-            continue
-        if item.name in seen:
-            found.append(where + "is in the list twice")
-        seen.add(item.name)
-        given = [size for size in SIZES if getattr(item, size) is not None]
-        if len(given) != 1:
-            found.append("{}give exactly one of {}, got {}".format(where, ", ".join(SIZES), " and ".join(given) or "none"))
-        if isinstance(item.value, bool) or not isinstance(item.value, (str, int, type(None))):
-            found.append(f"{where}value {item.value!r} is neither a number nor text; a YAML word such as on or yes must be written as the number it means")
-        elif item.value is not None and not plain(str(item.value)):
-            found.append(where + "the value is empty")
-        for what, text, forbidden in (("value", item.value, "#\"';\\"), ("reason", item.reason, "")):
-            why = "" if text is None else out_of_place(str(text), forbidden)
-            if why:
-                found.append(f"{where}{what} {text!r} cannot stand in a sysctl file: {why}")
-        if item.match != EXACT and item.value is not None and not isinstance(item.value, bool) and _numbers(str(item.value)) is None:
-            found.append(f'{where}match {item.match} compares numbers, but the value is "{item.value}"')
-        if item.memory_percent is not None and (not item.memory_percent or any(not 0 < share <= 100 for share in item.memory_percent)):
-            found.append(f"{where}memory_percent {list(item.memory_percent)} must be shares above 0 and up to 100")
-        if item.link_seconds is not None and (not 0 < item.link_seconds <= 60 or item.minimum is None):
-            found.append(where + "link_seconds needs a time above 0 and up to 60, and a minimum for links that do not tell their speed")
-        if item.minimum is not None and item.maximum is not None and item.minimum > item.maximum:
-            found.append(f"{where}minimum {item.minimum} is above maximum {item.maximum}")
+    where = f"values[{index}] {item.name}: "
+    if is_repeated:
+        found.append(where + "is in the list twice")
+    given = [size for size in SIZES if getattr(item, size) is not None]
+    if len(given) != 1:
+        found.append("{}give exactly one of {}, got {}".format(where, ", ".join(SIZES), " and ".join(given) or "none"))
+    if isinstance(item.value, bool) or not isinstance(item.value, (str, int, type(None))):
+        found.append(f"{where}value {item.value!r} is neither a number nor text; a YAML word such as on or yes must be written as the number it means")
+    elif item.value is not None and not plain(str(item.value)):
+        found.append(where + "the value is empty")
+    for what, text, forbidden in (("value", item.value, "#\"';\\"), ("reason", item.reason, "")):
+        why = "" if text is None else out_of_place(str(text), forbidden)
+        if why:
+            found.append(f"{where}{what} {text!r} cannot stand in a sysctl file: {why}")
+    if item.match != EXACT and item.value is not None and not isinstance(item.value, bool) and _numbers(str(item.value)) is None:
+        found.append(f'{where}match {item.match} compares numbers, but the value is "{item.value}"')
+    if item.memory_percent is not None and (not item.memory_percent or any(not 0 < share <= 100 for share in item.memory_percent)):
+        found.append(f"{where}memory_percent {list(item.memory_percent)} must be shares above 0 and up to 100")
+    if item.link_seconds is not None and (not 0 < item.link_seconds <= 60 or item.minimum is None):
+        found.append(where + "link_seconds needs a time above 0 and up to 60, and a minimum for links that do not tell their speed")
+    if item.minimum is not None and item.maximum is not None and item.minimum > item.maximum:
+        found.append(f"{where}minimum {item.minimum} is above maximum {item.maximum}")
     return found
 
 
@@ -148,14 +144,16 @@ def shared_with_machine(name: str, machine: Machine) -> bool:
 
 def plan(wanted: Sequence[Wanted], machine: Machine, state: State, file: str, removed: Sequence[str] = ()) -> Plan:
     """Decide all settings. `file` is ours; `removed` are files whose lines shall not count, for they go."""
-    problems = input_problems(wanted)
+    problems: list[str] = []
     settings: list[Setting] = []
     entries: list[Entry] = []
     absent: list[str] = []
     at_boot = [line for line in state.at_boot if line.file not in removed]
-    if problems:
-        return Plan(problems=problems)
-    for item in wanted:
+    for index, item in enumerate(wanted):
+        wrong = _input_problems(index, item, any(other.name == item.name for other in wanted[:index]))
+        if wrong:
+            problems += wrong
+            continue
         live = state.live.get(item.name)
         goal = sized(item, machine)
         if shared_with_machine(item.name, machine):

@@ -140,8 +140,11 @@ def test_bad_input_is_one_sentence_and_no_plan(item, live, words):
 
 
 def test_all_problems_come_at_once_and_a_name_twice_is_one():
-    plan = decide(Wanted("a.b", True), Wanted("net.core.somaxconn", 1), Wanted("net.core.somaxconn", 2))
-    assert len(plan.problems) == 2
+    wanted = [Wanted("a.b", True), Wanted("net.core.somaxconn", 1), Wanted("net.core.somaxconn", 2), Wanted("vm.swapiness", 1), Wanted("vm.swappiness", "on")]
+    plan = decide(*wanted, live={"net.core.somaxconn": "4096", "vm.swappiness": "60"})
+    words = ["values[0] a.b: value True", "values[2] net.core.somaxconn: is in the list twice", "vm.swapiness does not exist", "not an integer"]
+    assert [word in problem for word, problem in zip(words, plan.problems)] == [True] * 4
+    assert len(plan.problems) == 4
 
 
 CONTAINER = Machine(1 << 30, 4096, 0, container="podman")

@@ -76,11 +76,22 @@ def test_a_number_that_the_kernel_refuses_leaves_all_as_it_was(hosts, role):
 @pytest.mark.long
 def test_all_bad_input_is_told_at_once_and_nothing_is_touched(hosts, role):
     before = state(hosts)
-    bad = [{"name": "net.core.somaxconn", "value": "on"}, {"name": "net/core/..", "value": 1}, {"name": "net.ipv4.tcp_tw_reuse", "value": "1\nvm.x = 2"}]
+    bad = [
+        {"name": "net.core.somaxconn", "value": "on"},
+        {"name": "net/core/..", "value": 1},
+        {"name": "net.ipv4.tcp_tw_reuse", "value": "1\nvm.x = 2"},
+        {"name": "net.ipv4.tcp_no_such_key", "value": 1},
+    ]
     run = role("host_sysctl", host_sysctl_values=bad)
     assert run.failed() == set(hosts.names)
-    assert "net/core/.." in run.output
-    assert "cannot stand in a sysctl file" in run.output
+    assert "Nothing was changed, 4 thing(s) to mend" in run.output
+    for words in (
+        "is not an integer, as the kernel's own is (4096)",
+        '"net/core/.." is not a sysctl name',
+        "cannot stand in a sysctl file",
+        "net.ipv4.tcp_no_such_key does not exist",
+    ):
+        assert words in run.output.replace('\\"', '"'), words
     assert state(hosts) == before
 
 
