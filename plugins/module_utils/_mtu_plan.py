@@ -85,8 +85,10 @@ def paths(own: Sequence[Mapping[str, Any]], others: Mapping[str, Sequence[Mappin
     """What must be carried: from each changed link to every address in the same network, the smaller of the two MTUs.
 
     A link here is a mapping with name, mtu and addresses (with prefix), as it is after the change; `others` are those of each other host.
+    An address that several hosts have (of a service on kube-ipvs0, of a load balancer's servers) is no way to another host.
     """
     found = []
+    ours = {ipaddress.ip_interface(address).ip for link in own for address in link["addresses"]}
     for link in own:
         if link["name"] not in changed:
             continue
@@ -94,7 +96,7 @@ def paths(own: Sequence[Mapping[str, Any]], others: Mapping[str, Sequence[Mappin
             for host, theirs in sorted(others.items()):
                 for other in theirs:
                     for address in map(ipaddress.ip_interface, other["addresses"]):
-                        if address.version == mine.version and address.ip in mine.network and address.ip != mine.ip:
+                        if address.version == mine.version and address.ip in mine.network and address.ip not in ours:
                             found.append(Path(link["name"], host, str(address.ip), min(link["mtu"], other["mtu"])))
     return found
 

@@ -131,6 +131,14 @@ def test_an_address_that_all_hosts_have_is_no_path():
     assert _mtu_plan.paths(docker, {"w2": docker}, ["docker0"]) == []
 
 
+def test_an_address_that_we_have_on_another_link_is_no_path():
+    """Of a service on kube-ipvs0, or of a load balancer that answers through its servers."""
+    virtual = {"name": "kube-ipvs0", "mtu": 1500, "addresses": ["10.0.0.100/32", "fd00::100/128"]}
+    with_it = {host: [*links, virtual] for host, links in OTHERS.items()}
+    assert _mtu_plan.paths([*OWN, virtual], with_it, ["ens9"]) == _mtu_plan.paths(OWN, OTHERS, ["ens9"])
+    assert "10.0.0.100" in [path.address for path in _mtu_plan.paths(OWN, with_it, ["ens9"])], "another host has it alone"
+
+
 def path(carried, size=9000):
     return {"link": "ens9", "host": "w2", "address": "10.0.0.2", "size": size, "carried": carried}
 
