@@ -79,7 +79,20 @@ def plan(minimum: int, state: State, nr_open: int) -> Plan:
 
 
 def apply(decided: Plan, root: str = "/") -> None:
-    """Raise the processes, then write the drop-ins and let systemd read them. No drop-in is written where a process could not be raised."""
+    """Write the drop-ins, let systemd read them, then raise the processes.
+
+    In this order, because a process that is raised asks for nothing more: a run that is cut short leaves it low, so that the next one goes on. For the same
+    reason systemd reads its files whenever there is a process to raise, also where the drop-in is there from a run that came no further.
+    """
+    for unit, content in decided.drop_ins.items():
+        path = drop_in(unit, root)
+        if content is None:
+            _files.remove(path)
+        else:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            _files.write_atomic(path, content)
+    if decided.drop_ins or decided.daemons:
+        _reload()
     for daemon in decided.daemons:
         try:
             soft, hard = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
@@ -89,19 +102,17 @@ def apply(decided: Plan, root: str = "/") -> None:
             continue
         except OSError as error:
             raise Failed(f"process {daemon.pid} of {daemon.unit}: its limit of open files stays {daemon.hard}: {error.strerror}") from error
-    for unit, content in decided.drop_ins.items():
-        path = drop_in(unit, root)
-        if content is None:
-            _files.remove(path)
-        else:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            _files.write_atomic(path, content)
-    if decided.drop_ins:
+
+
+def _reload() -> None:
+    try:
         done = subprocess.run(  # pylint: disable=ansible-bad-function
             ["systemctl", "daemon-reload"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=60
         )
-        if done.returncode:
-            raise Failed(f"systemctl daemon-reload failed ({done.returncode}): {done.stdout.decode('utf-8', 'replace').strip()}")
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Failed(f"systemctl daemon-reload: {error}") from error
+    if done.returncode:
+        raise Failed(f"systemctl daemon-reload failed ({done.returncode}): {done.stdout.decode('utf-8', 'replace').strip()}")
 
 
 def drop_in(unit: str, root: str = "/") -> str:

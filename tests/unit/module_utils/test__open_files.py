@@ -70,6 +70,7 @@ def test_only_runtimes_that_are_services_of_this_host_count(tmp_path):
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="prlimit is Linux's")
 def test_a_running_process_is_raised_up_to_what_it_may(tmp_path, monkeypatch):
     """A child with a lower soft and hard limit: raising the hard one needs a right that a test may lack, so it is given up to the child's own."""
+    monkeypatch.setattr(_open_files, "_reload", lambda: None)
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         resource.prlimit(child.pid, resource.RLIMIT_NOFILE, (64, 512))
@@ -87,3 +88,39 @@ def test_a_running_process_is_raised_up_to_what_it_may(tmp_path, monkeypatch):
     finally:
         child.communicate(b"\n")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.fixture
+def order(tmp_path, monkeypatch):
+    """What `apply` does, in order: systemctl with whether the drop-in was there, and each process."""
+    done = []
+    folder = tmp_path / f"etc/systemd/system/{UNIT}.d"
+
+    def systemctl(argv, **_options):
+        done.append((argv[1], (folder / _open_files.DROP_IN).exists()))
+        return subprocess.CompletedProcess(argv, 0, b"")
+
+    monkeypatch.setattr(_open_files.subprocess, "run", systemctl)
+    monkeypatch.setattr(_open_files.resource, "prlimit", lambda pid, *_rest: done.append(("raise", pid)) or (64, 64))
+    return done
+
+
+def test_a_process_is_raised_last_so_that_a_run_cut_short_is_finished_by_the_next(order, tmp_path):
+    plan = _open_files.plan(262144, state(1024), 1048576)
+    _open_files.apply(plan, str(tmp_path))
+    assert order == [("daemon-reload", True), ("raise", 100), ("raise", 100)]
+    # The run before was killed after it wrote the drop-in: systemd has not read it yet.
+    order.clear()
+    _open_files.apply(_open_files.plan(262144, state(1024, drop_in=plan.drop_ins[UNIT]), 1048576), str(tmp_path))
+    assert order[0] == ("daemon-reload", True)
+
+
+@pytest.mark.parametrize("error", [subprocess.TimeoutExpired("systemctl", 60), FileNotFoundError(2, "No such file or directory", "systemctl")])
+def test_a_systemd_that_does_not_answer_fails_in_words_and_raises_nothing(order, tmp_path, monkeypatch, error):
+    def systemctl(*_arguments, **_options):
+        raise error
+
+    monkeypatch.setattr(_open_files.subprocess, "run", systemctl)
+    with pytest.raises(_open_files.Failed, match="systemctl daemon-reload: "):
+        _open_files.apply(_open_files.plan(262144, state(1024), 1048576), str(tmp_path))
+    assert order == []
