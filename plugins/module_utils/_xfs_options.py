@@ -15,20 +15,10 @@ from collections.abc import Sequence
 _FSTAB_ONLY = {"defaults", "nofail", "auto", "noauto", "_netdev", "nouser"}
 _FSTAB_PREFIXES = ("x-", "comment=")
 
-# Flags of the mount itself, changed at any time by a remount: name -> the word that takes it away.
-_FLAGS = {
-    "noatime": "relatime",
-    "strictatime": "relatime",
-    "nodiratime": "diratime",
-    "nosuid": "suid",
-    "nodev": "dev",
-    "noexec": "exec",
-    "ro": "rw",
-    "sync": "async",
-    "dirsync": "",
-    "lazytime": "nolazytime",
-    "nosymfollow": "symfollow",
-}
+# Flags of the mount itself, changed at any time by a remount.
+_FLAGS = {"noatime", "strictatime", "nodiratime", "nosuid", "nodev", "noexec", "ro", "sync", "dirsync", "lazytime", "nosymfollow"}
+# One of these holds always. The kernel reports nothing for strictatime, and a remount that names none of them keeps what is there.
+_ATIME = {"relatime", "noatime", "strictatime"}
 _FLAG_DEFAULTS = {"relatime", "rw", "suid", "dev", "exec", "diratime", "async", "nolazytime", "symfollow"}
 
 _LOGBSIZES = {"16k", "32k", "64k", "128k", "256k"}
@@ -126,7 +116,7 @@ def differences(declared: Sequence[str], live: Sequence[str]) -> tuple[tuple[str
     wanted = [_normal(option) for option in for_mount(declared)]
     there = {_normal(option) for option in live}
     flags = [option for option in wanted if option in _FLAGS or option in _FLAG_DEFAULTS]
-    live_flags = {option for option in there if option in _FLAGS}
+    live_flags = {option for option in there if option in _FLAGS} | (set() if _ATIME & there else {"strictatime"})
     own = [option for option in wanted if option and option not in flags]
     missing = [option for option in own if option not in there and not option.startswith(("noalign",))]
     surplus = sorted(
@@ -135,7 +125,7 @@ def differences(declared: Sequence[str], live: Sequence[str]) -> tuple[tuple[str
     remount: list[str] = []
     change_now = [option for option in missing if option in _LIVE] + [option for option in surplus if option in _LIVE]
     if {option for option in flags if option in _FLAGS} != live_flags or change_now:
-        remount = flags + ([] if "ro" in flags or "rw" in flags else ["rw"])
+        remount = flags + ([] if _ATIME & set(flags) else ["relatime"]) + ([] if "ro" in flags or "rw" in flags else ["rw"])
         remount += [option for option in missing if option in _LIVE] or (["inode64"] if "inode32" in surplus else [])
     pending = [option + " is declared but not in effect" for option in missing if option not in _LIVE]
     # `logbufs=4` in effect where 8 is declared shows up twice; the declared one says enough.

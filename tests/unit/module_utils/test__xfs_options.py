@@ -63,14 +63,19 @@ def test_options_of_user_space_are_for_fstab_alone() -> None:
         (["allocsize=128m", "logbsize=262144", "swalloc", "largeio", "noatime", "nodiratime"], REPORTED, (), ()),
         # Flags are replaced as a whole; what is not named in a remount is lost.
         ([*GUIDE, "nodev"], REPORTED, ("noatime", "nodiratime", "nodev", "rw"), ()),
-        (["logbufs=8", "logbsize=256k", "largeio", "swalloc", "allocsize=131072k"], REPORTED, ("rw",), ()),
+        (["logbufs=8", "logbsize=256k", "largeio", "swalloc", "allocsize=131072k"], REPORTED, ("relatime", "rw"), ()),
         ([*GUIDE, "ro"], REPORTED, ("noatime", "nodiratime", "ro"), ()),
         ([*GUIDE[:4], "largeio", "inode32", "swalloc", "allocsize=131072k"], REPORTED, ("noatime", "nodiratime", "rw", "inode32"), ()),
         (["noatime", "nodiratime", "swalloc", "allocsize=131072k"], REPORTED, (), ("largeio is in effect but not declared",)),
         ([*GUIDE, "discard"], REPORTED, (), ("discard is declared but not in effect",)),
         ([*GUIDE[:3], "logbsize=64k", *GUIDE[4:]], REPORTED, (), ("logbsize=65536 is declared but not in effect",)),
         ([], ["rw", "relatime", "attr2", "inode64", "logbufs=8", "logbsize=32k", "noquota"], (), ()),
-        ([], ["rw", "relatime", "inode32", "noquota"], ("rw", "inode64"), ()),
+        ([], ["rw", "relatime", "inode32", "noquota"], ("relatime", "rw", "inode64"), ()),
+        # The kernel reports nothing for strictatime.
+        (["strictatime"], ["rw", "inode64", "noquota"], (), ()),
+        (["strictatime"], ["rw", "relatime", "inode64", "noquota"], ("strictatime", "rw"), ()),
+        (["strictatime", "nodiratime"], ["rw", "nodiratime", "inode64", "noquota"], (), ()),
+        ([], ["rw", "inode64", "noquota"], ("relatime", "rw"), ()),
         (["uquota", "nodiscard", "relatime"], ["rw", "relatime", "inode64", "usrquota"], (), ()),
     ],
 )

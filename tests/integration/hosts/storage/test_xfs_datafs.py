@@ -131,6 +131,17 @@ def test_changed_options_are_remounted_or_reported_as_pending(host: Sandbox) -> 
     assert host.datafs(*disks, options=["noatime", "nodev", "logbsize=64k", "inode64"])["disks"][0]["pending"] == []
 
 
+def test_each_way_to_keep_access_times_is_changed_once(host: Sandbox) -> None:
+    """The kernel reports nothing for strictatime, and keeps noatime where a remount names no other."""
+    disks = two(host)[:1]
+    host.datafs(*disks, options=["noatime"])
+    for option, reported in (("strictatime", set()), ("noatime", {"noatime"}), ("inode64", {"relatime"})):
+        assert host.datafs(*disks, options=[option])["changed"], option
+        again = host.datafs(*disks, options=[option])
+        assert not again["changed"], option
+        assert {"noatime", "relatime", "strictatime"} & set(again["disks"][0]["options"]) == reported
+
+
 def test_unmounted_absent_and_back(host: Sandbox) -> None:
     disks = two(host)[:1]
     host.datafs(*disks)
