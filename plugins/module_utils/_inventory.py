@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.slipway.mlops.plugins.module_utils import _mtu_plan
+from ansible_collections.slipway.mlops.plugins.module_utils._block_probe import plain_wwn
 from ansible_collections.slipway.mlops.plugins.module_utils._host_input import integer
 
 GROUPS = ("kube_control_plane", "kube_node", "k8s_cluster", "ais_targets", "ais_proxies", "ais_initial_primary", "ais_clients", "gpu_nodes")
@@ -26,6 +27,9 @@ LIKE_IN_PREFIX = 0.8
 LIKE_ANYWHERE = 0.92
 # The beginning of an image's name (distribution's reference grammar): a host, and a path in small letters.
 REGISTRY = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9][A-Za-z0-9.-]*)(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*")
+
+# Names of disks that no other disk in the world bears, as xfs_datafs takes them; a serial is its maker's alone.
+UNIQUE = re.compile(r"(?:(?:/dev/disk/by-id/|ID=)(?:scsi-3|nvme-(?=eui\.)|(?=wwn-))|WWN=|(?=naa\.|eui\.|0x))(.+)")
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ def check(inventory: Inventory, variables: Mapping[str, Iterable[str]]) -> Findi
     _cluster_members(inventory, findings)
     _aistore(inventory, findings)
     _disks(inventory, findings)
+    _shared_disks(inventory, findings)
     _ranges(inventory, findings)
     _mtus(inventory, findings)
     _registry(inventory, findings)
@@ -166,6 +171,22 @@ def _disks(inventory: Inventory, findings: Findings) -> None:
         findings.problems.append(f"targets without `ais_datafs_disks`: {', '.join(sorted(without))}; the other targets have it")
 
 
+def _shared_disks(inventory: Inventory, findings: Findings) -> None:
+    """A disk that two hosts reach, as of a storage network: XFS on it is destroyed once both mount it."""
+    first: dict[str, str] = {}
+    for host in inventory.members("ais_targets"):
+        values = inventory.hosts.get(host, {})
+        disks = values.get("ais_datafs_disks")
+        for disk in disks if isinstance(disks, list) else []:
+            if not isinstance(disk, Mapping) or (disk.get("state") or values.get("ais_datafs_state")) == "absent":
+                continue
+            device = str(disk.get("device", ""))
+            name = UNIQUE.fullmatch(device)
+            other = first.setdefault(plain_wwn(name.group(1)), host) if name else host
+            if other != host:
+                findings.problems.append(f"hosts {other} and {host}: `ais_datafs_disks` names the disk {device} for both; what two hosts mount is destroyed")
+
+
 def _ranges(inventory: Inventory, findings: Findings) -> None:
     import netaddr
 
@@ -201,15 +222,22 @@ def _ranges(inventory: Inventory, findings: Findings) -> None:
 
 def _mtus(inventory: Inventory, findings: Findings) -> None:
     """What host_mtu would refuse on each host can be known before the first connection."""
-    found: dict[str, list[str]] = {}
+    import netaddr
+
+    found: dict[tuple[str, str], list[str]] = {}
     for host, values in inventory.hosts.items():
+        addresses = values.get("host_mtu_addresses")
+        for item in addresses if isinstance(addresses, list) else []:
+            address = str(item.get("address")) if isinstance(item, Mapping) else str(item)
+            if not (netaddr.valid_ipv4(address, netaddr.INET_PTON) or netaddr.valid_ipv6(address)):
+                found.setdefault(("host_mtu_addresses", f"`{address}` is not an IP address"), []).append(host)
         links, mtu, encapsulation = values.get("host_mtu_links"), values.get("host_mtu_cni_mtu"), values.get("host_mtu_cni_encapsulation") or "none"
         if not mtu or not isinstance(links, list) or encapsulation not in _mtu_plan.ENCAPSULATION:
             continue
         sizes = {str(link.get("name")): integer(link.get("mtu")) for link in links if isinstance(link, Mapping)}
         for problem in _mtu_plan.cni_problems({name: size for name, size in sizes.items() if size is not None}, mtu, encapsulation):
-            found.setdefault(problem, []).append(host)
-    findings.problems += [f"`host_mtu_cni_mtu` ({where(hosts, inventory)}): {problem}" for problem, hosts in found.items()]
+            found.setdefault(("host_mtu_cni_mtu", problem), []).append(host)
+    findings.problems += [f"`{variable}` ({where(hosts, inventory)}): {problem}" for (variable, problem), hosts in found.items()]
 
 
 def _registry(inventory: Inventory, findings: Findings) -> None:

@@ -11,7 +11,7 @@ from ansible_collections.slipway.mlops.plugins.module_utils import _inventory
 
 VARIABLES = {
     "slipway": ["slipway_kubeconfig", "slipway_pod_cidr", "slipway_service_cidr", "slipway_node_cidr", "slipway_image_registry"],
-    "host_mtu": ["host_mtu_links", "host_mtu_cni_mtu", "host_mtu_cni_encapsulation"],
+    "host_mtu": ["host_mtu_links", "host_mtu_addresses", "host_mtu_cni_mtu", "host_mtu_cni_encapsulation"],
     "ais_datafs": ["ais_datafs_disks"],
     "aim": ["aim_image", "aim_storage_size"],
     "mlflow": ["mlflow_replicas"],
@@ -44,6 +44,10 @@ def test_a_good_inventory_has_nothing_said_about_it() -> None:
 
 def _set(site, host, **values):
     site["hosts"][host].update(values)
+
+
+def _device(site, host, device, **more):
+    site["hosts"][host]["ais_datafs_disks"][0].update(device=device, **more)
 
 
 WRONG = {
@@ -83,6 +87,14 @@ WRONG = {
     "path inside a path": (
         lambda s: [s["hosts"][host]["ais_datafs_disks"][1].update(path="/ais/disk0/x") for host in ("w1", "w2", "w3")],
         "host w1: mount path /ais/disk0/x lies inside mount path /ais/disk0",
+    ),
+    "one disk for two hosts": (
+        lambda s: (_device(s, "w1", "WWN=0x600508b1001c1234"), _device(s, "w3", "/dev/disk/by-id/scsi-3600508B1001C1234")),
+        "hosts w1 and w3: `ais_datafs_disks` names the disk /dev/disk/by-id/scsi-3600508B1001C1234 for both; what two hosts mount is destroyed",
+    ),
+    "address of a path": (
+        lambda s: [_set(s, host, host_mtu_addresses=[{"address": "10.0.0.1"}, {"address": "10.0.0.300"}]) for host in s["hosts"]],
+        "`host_mtu_addresses` (all hosts): `10.0.0.300` is not an IP address",
     ),
     "range": (lambda s: _set(s, "cp1", slipway_pod_cidr="10.244/99"), "`slipway_pod_cidr: 10.244/99` is not an address range such as 10.244.0.0/16"),
     "host bits": (lambda s: _set(s, "cp1", slipway_pod_cidr="10.0.0.1/8"), "`slipway_pod_cidr: 10.0.0.1/8` has host bits set; the network is 10.0.0.0/8"),
@@ -140,6 +152,30 @@ def test_what_fits_is_not_spoken_of() -> None:
         _set(site, host, slipway_image_registry="registry.example.org:5000/team/ml-ops", slipway_node_cidr="10.0.0.0/24")
     found = findings(site)
     assert (found.problems, found.warnings) == ([], [])
+
+
+WWN = "/dev/disk/by-id/wwn-0x600508b1001c1234"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "more", "is_one"),
+    [
+        (WWN, WWN, {}, True),
+        (WWN, "/dev/disk/by-id/scsi-3600508b1001c1234", {"state": "unmounted"}, True),
+        ("ID=wwn-0x600508b1001c1234", "naa.600508B1001C1234", {}, True),
+        ("/dev/disk/by-id/nvme-eui.0025384b01", "WWN=eui.0025384b01", {}, True),
+        (WWN, WWN + "9", {}, False),
+        (WWN, WWN, {"state": "absent"}, False),  # moved from one host to the other
+        ("/dev/disk/by-id/virtio-disk0", "/dev/disk/by-id/virtio-disk0", {}, False),
+        ("SERIAL=S1", "SERIAL=S1", {}, False),
+        ("/dev/nvme0n1", "/dev/nvme0n1", {}, False),
+    ],
+)
+def test_names_that_no_other_disk_has_are_one_disk(first: str, second: str, more: dict, is_one: bool) -> None:
+    site = good()
+    _device(site, "w1", first)
+    _device(site, "w2", second, **more)
+    assert any("what two hosts mount is destroyed" in problem for problem in findings(site).problems) is is_one
 
 
 def test_a_host_outside_of_the_nodes_network_is_said_but_allowed() -> None:
