@@ -129,6 +129,9 @@ def test_mounts_queues_kernel_settings_and_mtu_are_there_after_a_boot(guest: Non
     inside("systemctl reboot")
     until("another boot", lambda: inside("cat /proc/sys/kernel/random/boot_id") not in ("", boot), 900)
     inside("systemctl is-system-running --wait")  # degraded is an answer, too
+    # Nothing at boot waits for links that are not required for online.
+    cards = ("d0", "d1")
+    until("the stack of links", lambda: inside(f"networkctl --no-legend list {' '.join([*STACK, *cards])}").count(" configured") == len(STACK) + 2, 300)
 
     assert state(link) == before
     unchanged, output = play(tmp_path, link)
