@@ -17,6 +17,11 @@ def under(root: str, path: str) -> str:
     return os.path.join(root, path.lstrip("/"))
 
 
+def unrooted(root: str, path: str) -> str:
+    """The way back from `under`: what a host whose file system begins at `root` calls this path."""
+    return "/" + os.path.relpath(path, root)
+
+
 def read(path: str) -> bytes | None:
     """The content of `path`, or None where there is no such file. Other errors are the caller's."""
     try:
@@ -24,6 +29,15 @@ def read(path: str) -> bytes | None:
             return file.read()
     except FileNotFoundError:
         return None
+
+
+def text(root: str, path: str) -> str:
+    """The content of a host's file as text, "" where it cannot be read."""
+    try:
+        with open(under(root, path), encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 def write_atomic(path: str, content: bytes, mode: int | None = None, new_mode: int = 0o644) -> None:
@@ -55,6 +69,17 @@ def write_atomic(path: str, content: bytes, mode: int | None = None, new_mode: i
             os.unlink(temporary)
         raise
     sync_folder(folder)
+
+
+def replace(path: str, content: bytes, before: bytes | None) -> None:
+    """Make a file that we own whole what it shall be: nothing where it is so, no file where it has no content."""
+    if content == (before or b""):
+        return
+    if content:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        write_atomic(path, content)
+    else:
+        remove(path)
 
 
 def remove(path: str) -> bool:

@@ -97,11 +97,11 @@ def _connection(uuid: str, link: Link, root: str) -> tuple[str, str]:
             if re.search(rf"^uuid={re.escape(uuid)}\s*$", _text("/", path), re.MULTILINE):
                 name = re.fullmatch(r"netplan-(.+?)(\.nmconnection)?", os.path.basename(path))
                 # What netplan made is made anew at every boot; what only lies in /run is nobody's file.
-                return ("netplan", name.group(1)) if name else ("NetworkManager", _unrooted(root, path)) if folder.startswith("/etc") else ("", "")
+                return ("netplan", name.group(1)) if name else ("NetworkManager", _files.unrooted(root, path)) if folder.startswith("/etc") else ("", "")
     for path in sorted(glob.glob(root.rstrip("/") + "/etc/sysconfig/network-scripts/ifcfg-*")):
         values = _mtu_files.values(_text("/", path))
         if values.get("UUID") == uuid or ("UUID" not in values and values.get("DEVICE") == link.name):
-            return "ifcfg", _unrooted(root, path)
+            return "ifcfg", _files.unrooted(root, path)
     return "", ""
 
 
@@ -119,7 +119,7 @@ def _interfaces_files(root: str, path: str = "/etc/network/interfaces") -> Itera
         for found in sorted(glob.glob(root.rstrip("/") + pattern)):
             # ifupdown passes over backups and the like in a source-directory.
             if os.path.isfile(found) and (words[0] == "source" or re.fullmatch(r"[A-Za-z0-9_-]+", os.path.basename(found))):
-                yield from _interfaces_files(root, _unrooted(root, found))
+                yield from _interfaces_files(root, _files.unrooted(root, found))
 
 
 def _shared(link: Link, manager: str, where: str, wanted: Mapping[str, int], links: Sequence[Link], root: str) -> list[str]:
@@ -141,7 +141,7 @@ def _later_drop_in(name: str, file: str, mtu: int, root: str) -> list[str]:
         for path in sorted(glob.glob(f"{root.rstrip('/')}{folder}/{os.path.basename(file)}.d/*.conf")):
             value = _mtu_files.values(_text("/", path)).get("MTUBytes")
             if os.path.basename(path) > DROP_IN and value not in (None, str(mtu)):
-                found.append(f"{name}: {_unrooted(root, path)} sets MTUBytes={value} after our {DROP_IN}; remove that line")
+                found.append(f"{name}: {_files.unrooted(root, path)} sets MTUBytes={value} after our {DROP_IN}; remove that line")
     return found
 
 
@@ -154,7 +154,7 @@ def _edited(manager: str, text: str, name: str, mtu: int) -> str:
 
 
 def _read(root: str, path: str) -> bytes | None:
-    return _files.read(os.path.join(root, path.lstrip("/")))
+    return _files.read(_files.under(root, path))
 
 
 def _text(root: str, path: str) -> str:
@@ -162,7 +162,3 @@ def _text(root: str, path: str) -> str:
         return (_read(root, path) or b"").decode("utf-8", "surrogateescape")
     except OSError:
         return ""
-
-
-def _unrooted(root: str, path: str) -> str:
-    return "/" + os.path.relpath(path, root)

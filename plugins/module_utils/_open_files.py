@@ -53,13 +53,13 @@ def probe(root: str = "/") -> State:
     """The runtimes that run as systemd services here, and our drop-ins for them."""
     daemons = []
     for process in _processes.find(RUNTIMES, root):
-        found = _HARD.search(_text(root, f"proc/{process.pid}/limits"))
+        found = _HARD.search(_files.text(root, f"proc/{process.pid}/limits"))
         if process.unit and found:
             daemons.append(Daemon(process.pid, process.unit, None if found.group(1) == "unlimited" else int(found.group(1))))
     units = sorted({daemon.unit for daemon in daemons})
-    rights = _CAPABILITIES.search(_text(root, "proc/self/status"))
+    rights = _CAPABILITIES.search(_files.text(root, "proc/self/status"))
     may_raise = rights is None or bool(int(rights.group(1), 16) & _CAP_SYS_RESOURCE)
-    return State(daemons, {unit: _files.read(drop_in(unit, root)) for unit in units}, int(_text(root, "proc/sys/fs/nr_open") or 0), may_raise)
+    return State(daemons, {unit: _files.read(drop_in(unit, root)) for unit in units}, int(_files.text(root, "proc/sys/fs/nr_open") or 0), may_raise)
 
 
 def plan(minimum: int, state: State, nr_open: int) -> Plan:
@@ -122,11 +122,3 @@ def drop_in(unit: str, root: str = "/") -> str:
 
 def _content(minimum: int) -> bytes:
     return f"# Written by slipway.mlops.sysctl_values: pods inherit this limit.\n[Service]\nLimitNOFILE={minimum}\n".encode()
-
-
-def _text(root: str, path: str) -> str:
-    try:
-        with open(os.path.join(root, path), encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""

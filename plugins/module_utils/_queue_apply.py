@@ -36,7 +36,7 @@ def apply(plan: Plan, file: str, content: bytes | None, sys: str = "/sys") -> No
             if disk.changes:
                 touched.append(disk)
                 _set(sys, disk, disk.wanted)
-        _write_file(file, plan.rules, content)
+        _files.replace(file, plan.rules, content)
     except (OSError, Failed) as error:
         raise Failed(f"{_words(error)}. {_put_back(sys, touched)} {file} was not changed.") from error
 
@@ -121,16 +121,6 @@ def _words(error: Exception) -> str:
 def _now(sys: str, name: str, attribute: str) -> str:
     value = _text(f"{sys}/class/block/{name}/queue/{attribute}")
     return chosen(value) if attribute == "scheduler" else value
-
-
-def _write_file(file: str, content: bytes, before: bytes | None) -> None:
-    if content == (before or b""):
-        return
-    if content:
-        os.makedirs(os.path.dirname(file), exist_ok=True)
-        _files.write_atomic(file, content)
-    else:
-        _files.remove(file)
 
 
 def _text(path: str) -> str:

@@ -107,7 +107,7 @@ def _diff(plan: _sysctl_plan.Plan, edits: list[Edit], there: list[str], root: st
         after = "".join(f"{setting.name} = {setting.after}\n" for setting in plan.live_changes)
         found.append({"before": before, "after": after, "before_header": "kernel", "after_header": "kernel"})
     found += [_files.diff(path, before, after or None) for path, before, after in edits]
-    found += [_files.diff(path, _files.read(os.path.join(root, path.lstrip("/"))), None) for path in there]
+    found += [_files.diff(path, _files.read(_files.under(root, path)), None) for path in there]
     return found
 
 
@@ -126,4 +126,4 @@ def _limits_diff(raised: _open_files.Plan, limits: _open_files.State) -> list[di
 
 
 def _exists(root: str, path: str) -> bool:
-    return os.path.exists(os.path.join(root, path.lstrip("/")))
+    return os.path.exists(_files.under(root, path))

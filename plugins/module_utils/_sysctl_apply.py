@@ -19,7 +19,7 @@ _MACHINE_ONLY = "net.core.netdev_max_backlog"
 def machine(root: str = "/") -> Machine:
     """Memory, page size, fastest link, and whether this is a container."""
     return Machine(
-        memory_bytes=_memory_bytes(_text(root, "proc/meminfo")),
+        memory_bytes=_memory_bytes(_files.text(root, "proc/meminfo")),
         page_bytes=os.sysconf("SC_PAGE_SIZE"),
         link_bits_per_second=_fastest_link(root),
         container=container(root),
@@ -29,7 +29,7 @@ def machine(root: str = "/") -> Machine:
 
 def container(root: str = "/") -> str:
     """What kind of container this is, "" where it is none. systemd and podman leave these marks for exactly this question."""
-    name = _text(root, "run/systemd/container").strip()
+    name = _files.text(root, "run/systemd/container").strip()
     if name:
         return name
     for mark, kind in (("run/.containerenv", "podman"), (".dockerenv", "docker")):
@@ -55,8 +55,8 @@ def state(wanted: Sequence[Wanted], file: str, root: str = "/") -> State:
             live[item.name] = None
         if live[item.name] is not None and not os.access(path, os.W_OK):
             read_only.add(item.name)
-    content = _files.read(_at(root, file))
-    return State(live, frozenset(read_only), _assignments(file, content, root), content, _files.read(_at(root, _sysctl_text.modules_file(file))))
+    content = _files.read(_files.under(root, file))
+    return State(live, frozenset(read_only), _assignments(file, content, root), content, _files.read(_files.under(root, _sysctl_text.modules_file(file))))
 
 
 def apply(plan: Plan, file: str, state: State, remove: Sequence[str] = (), root: str = "/") -> list[str]:
@@ -69,25 +69,15 @@ def apply(plan: Plan, file: str, state: State, remove: Sequence[str] = (), root:
         for setting in plan.live_changes:
             done.append(setting)
             _write_key(root, setting.name, setting.after)
-            now = _sysctl_text.plain(_text(root, os.path.join("proc/sys", _sysctl_text.path(setting.name))))
+            now = _sysctl_text.plain(_files.text(root, os.path.join("proc/sys", _sysctl_text.path(setting.name))))
             if now != setting.after:
                 raise Failed(f"{setting.name}: the kernel took {setting.after!r} and now says {now!r}")
         # The modules first: should the second file fail, a module too many does no harm, and the next run goes on.
-        _write_file(_at(root, _sysctl_text.modules_file(file)), plan.modules, state.modules)
-        _write_file(_at(root, file), plan.content, state.content)
+        _files.replace(_files.under(root, _sysctl_text.modules_file(file)), plan.modules, state.modules)
+        _files.replace(_files.under(root, file), plan.content, state.content)
     except (OSError, Failed) as error:
         raise Failed(_explained(error, done) + _put_back(root, done)) from error
-    return [_put_away(_at(root, name)) for name in remove if os.path.exists(_at(root, name))]
-
-
-def _write_file(path: str, content: bytes, before: bytes | None) -> None:
-    if content == (before or b""):
-        return
-    if content:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        _files.write_atomic(path, content)
-    else:
-        _files.remove(path)
+    return [_put_away(_files.under(root, name)) for name in remove if os.path.exists(_files.under(root, name))]
 
 
 def _put_away(path: str) -> str:
@@ -109,7 +99,7 @@ def _put_back(root: str, done: Sequence[Setting]) -> str:
     stuck = []
     for setting in reversed(done):
         try:
-            if _sysctl_text.plain(_text(root, os.path.join("proc/sys", _sysctl_text.path(setting.name)))) != setting.before:
+            if _sysctl_text.plain(_files.text(root, os.path.join("proc/sys", _sysctl_text.path(setting.name)))) != setting.before:
                 _write_key(root, setting.name, setting.before)
         except OSError as error:
             stuck.append(f"{setting.name} (was {setting.before}): {error.strerror}")
@@ -131,20 +121,20 @@ def _write_key(root: str, name: str, value: str) -> None:
 
 
 def _assignments(ours: str, content: bytes | None, root: str) -> list[_sysctl_text.Assignment]:
-    files = {_unrooted(root, path) for folder in _sysctl_text.FOLDERS for path in glob.glob(_at(root, folder) + "/*.conf")}
+    files = {_files.unrooted(root, path) for folder in _sysctl_text.FOLDERS for path in glob.glob(_files.under(root, folder) + "/*.conf")}
     found = []
     for file in _sysctl_text.boot_order(files | {ours}):
         # A marker keeps the place of our file in the order where it has no line yet.
-        lines = _sysctl_text.parse(file, (content if file == ours else _files.read(_at(root, file))) or b"")
+        lines = _sysctl_text.parse(file, (content if file == ours else _files.read(_files.under(root, file))) or b"")
         found += lines or ([_sysctl_text.Assignment(ours, 0, "", "")] if file == ours else [])
     return found + _firewall(root)
 
 
 def _firewall(root: str) -> list[_sysctl_text.Assignment]:
     """ufw sets its own file when it starts, after systemd-sysctl."""
-    if "ENABLED=yes" not in _text(root, "etc/ufw/ufw.conf").split():
+    if "ENABLED=yes" not in _files.text(root, "etc/ufw/ufw.conf").split():
         return []
-    return _sysctl_text.parse("/etc/ufw/sysctl.conf", _files.read(_at(root, "/etc/ufw/sysctl.conf")) or b"")
+    return _sysctl_text.parse("/etc/ufw/sysctl.conf", _files.read(_files.under(root, "/etc/ufw/sysctl.conf")) or b"")
 
 
 def _fastest_link(root: str) -> int:
@@ -168,19 +158,3 @@ def _memory_bytes(meminfo: str) -> int:
 
 def _key(root: str, name: str) -> str:
     return os.path.join(root, "proc/sys", _sysctl_text.path(name))
-
-
-def _at(root: str, path: str) -> str:
-    return os.path.join(root, path.lstrip("/"))
-
-
-def _unrooted(root: str, path: str) -> str:
-    return "/" + os.path.relpath(path, root)
-
-
-def _text(root: str, path: str) -> str:
-    try:
-        with open(os.path.join(root, path), encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
