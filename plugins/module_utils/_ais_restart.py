@@ -144,20 +144,8 @@ class Roller:
     def leave(self, found: Look, daemon: Daemon, moves_data: bool) -> Look:
         """Into maintenance, and until its objects are elsewhere where `moves_data`."""
 
-        def told(now: Look) -> list[str]:
-            if now.state.unformed or now.state.busy:
-                return now.state.unformed + now.state.busy
-            value: dict[str, Any] = {"sid": now.identity(daemon), "skip_rebalance": not moves_data}
-            try:
-                self._ais.tell(now.answering(PROXY)[0], "PUT", "/v1/cluster", "start-maintenance", value)
-            except AisError as error:
-                if error.status != 409:  # data has begun to move, as it does when a target has just come back
-                    raise
-                return [str(error)]
-            return []
-
         if not found.map_flags(daemon) & MAP_MAINTENANCE:
-            self._watch(f"{label(daemon)} is told to go into maintenance", told, self._rebalance_patience)
+            self._tell(daemon, "start-maintenance", {"skip_rebalance": not moves_data}, "go into maintenance")
 
         quiet = 0
 
@@ -176,7 +164,23 @@ class Roller:
     def enter(self, found: Look, daemon: Daemon) -> None:
         """Out of maintenance."""
         if found.map_flags(daemon) & MAP_MAINTENANCE:
-            self._ais.tell(found.answering(PROXY)[0], "PUT", "/v1/cluster", "stop-maintenance", {"sid": found.identity(daemon)})
+            self._tell(daemon, "stop-maintenance", {}, "serve again")
+
+    def _tell(self, daemon: Daemon, action: str, value: Mapping[str, Any], what: str) -> None:
+        """AIStore changes who serves only while no data moves."""
+
+        def told(now: Look) -> list[str]:
+            if now.state.unformed or now.state.busy:
+                return now.state.unformed + now.state.busy
+            try:
+                self._ais.tell(now.answering(PROXY)[0], "PUT", "/v1/cluster", action, {"sid": now.identity(daemon), **value})
+            except AisError as error:
+                if error.status != 409:  # data has begun to move, as it does when a target has just come back
+                    raise
+                return [str(error)]
+            return []
+
+        self._watch(f"{label(daemon)} is told to {what}", told, self._rebalance_patience)
 
 
 def idle(found: Look, leaving: Daemon | None = None) -> list[str]:

@@ -47,6 +47,7 @@ class FakeAis(FakeCluster):
         self.buckets: dict[str, Any] = {}
         self.told: list[tuple[str, str, Any]] = []
         self.rebalance_seconds = 3.0
+        self.moving = 0  # rebalances that the primary knows to run; targets say so a second later
         for daemon in self.daemons:
             self._stateful_set(daemon, "r1")
             self._pod(daemon, "r1")
@@ -100,10 +101,10 @@ class FakeAis(FakeCluster):
         if pod in self.down:
             return Response(503, {}, b"no route")
         message = json.loads(body) if body else {}
+        if message.get("action") in ("start-maintenance", "stop-maintenance") and self.moving:
+            return Response(409, {}, b"cluster membership is currently busy: rebalance[g7] is running")
         if message:
             self.told.append((message["action"], pod, message.get("value")))
-        if message.get("action") == "start-maintenance" and any(state & 8 for state in self.states.values()):
-            return Response(409, {}, b'cluster membership "start-maintenance" is currently busy')
         answer = self._answer(daemon, method, match[3], what, message)
         return Response(200, {}, json.dumps(answer).encode())
 
@@ -129,6 +130,7 @@ class FakeAis(FakeCluster):
             self._rebalance(lambda: self.flags.__setitem__(value["sid"], 20))
         elif action == "stop-maintenance":
             self.flags[value["sid"]] = 0
+            self._rebalance(lambda: None)
         elif action == "start":
             self._rebalance(lambda: None)
             return "g7"
@@ -142,14 +144,19 @@ class FakeAis(FakeCluster):
 
     def _rebalance(self, then: Any) -> None:
         targets = [daemon.pod for daemon in self.daemons if daemon.role == "target"]
-        for pod in targets:
-            self.states[pod] = 6 | 8
+        self.moving += 1
+
+        def begin() -> None:
+            for pod in targets:
+                self.states[pod] = 6 | 8
 
         def end() -> None:
+            self.moving -= 1
             for pod in targets:
-                self.states[pod] = 6
+                self.states[pod] = 6 | (8 if self.moving else 0)
             then()
 
+        self.clock.at(self.clock.now() + 0.5, begin)
         self.clock.at(self.clock.now() + self.rebalance_seconds, end)
 
 
@@ -309,6 +316,14 @@ def test_a_target_is_told_again_to_leave_while_data_still_moves() -> None:
     cluster._rebalance(lambda: None)
     assert run(cluster, maintenance=["w3"])["ready"] is True
     assert cluster.flags["ais-ais-target-w3-0"] & 4
+
+
+def test_two_targets_are_taken_back_though_the_first_sets_data_in_motion() -> None:
+    cluster = FakeAis()
+    run(cluster, maintenance=["w2", "w3"])
+    back = run(cluster)
+    assert [(item["node"], item["action"]) for item in back["maintenance"]] == [("w2", "ended"), ("w3", "ended")]
+    assert (back["ready"], set(cluster.flags.values())) == (True, {0})
 
 
 def test_the_only_target_restarts_without_maintenance() -> None:
