@@ -62,7 +62,7 @@ class Played:
         return found[-1]
 
 
-def playbook(*args, timeout=900, **over):
+def playbook(*args, timeout=2400, **over):
     with tempfile.NamedTemporaryFile("r", suffix=".json") as results:
         done = subprocess.run(
             play_command(*args, **over), capture_output=True, text=True, cwd=ROOT, env=environment(RESULTS_FILE=results.name), check=False, timeout=timeout
@@ -90,7 +90,7 @@ def restart_node(node):
 
 
 class Small:
-    """A cluster beside the lab's own, in a namespace and on disks of its own: of 1 GiB, mounted on `path`, named with `disk` (a number beside those of
+    """A cluster beside the lab's own, in a namespace and on disks of its own: of 4 GiB (sparse), mounted on `path`, named with `disk` (a number beside those of
     the lab, so that `lab/lab down` takes them away, too). Its name is that of the lab's, since node labels name one cluster per node."""
 
     def __init__(self, api, namespace, disk, targets, proxies, **over):
@@ -108,7 +108,7 @@ class Small:
             return
         file = STATE / "disks" / f"{LAB}-{node}-disk{self.disk}.img"
         with file.open("wb") as new:
-            new.truncate(1 << 30)
+            new.truncate(4 << 30)
         device = subprocess.run(["losetup", "--find", "--show", "--nooverlap", str(file)], capture_output=True, text=True, check=True).stdout.strip()
         self._disks[node] = (device, file)
         subprocess.run(["mkfs.xfs", "-q", "-f", device], check=True)
@@ -202,7 +202,7 @@ def continuous_traffic(namespace, bucket, size=65536):
 
         def summary():
             kubectl("exec", name, "--", "touch", "/tmp/stop")
-            until("the traffic is summed up", lambda: '"summary"' in kubectl("logs", name, "--tail=1"), 240)
+            until("the traffic is summed up", lambda: '"summary"' in kubectl("logs", name, "--tail=1"), 600)
             found = json.loads(kubectl("logs", name, "--tail=1"))["summary"]
             print(json.dumps(found, indent=1))
             return found
