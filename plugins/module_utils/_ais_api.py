@@ -31,6 +31,7 @@ class Ais:
         self._cluster = cluster
         self._namespace = namespace
         self._scheme = scheme
+        self.told = 0  # messages that a daemon took
 
     def ask(self, daemon: Daemon, path: str, **query: str) -> Any:
         """GET; the decoded answer."""
@@ -39,7 +40,9 @@ class Ais:
     def tell(self, daemon: Daemon, method: str, path: str, action: str, value: Any = None, **query: str) -> Any:
         """One of AIStore's action messages; the decoded answer, None where there is none."""
         message = {"action": action} if value is None else {"action": action, "value": value}
-        return self._call(daemon, method, path, query, message, patience=60.0)
+        answer = self._call(daemon, method, path, query, message, patience=60.0)
+        self.told += 1
+        return answer
 
     def statuses(self, daemons: Sequence[Daemon]) -> dict[str, dict[str, Any] | AisError]:
         """By pod: {"status": node_status, "mountpaths": ...} or why there is no answer. All at once."""

@@ -197,7 +197,7 @@ def problems(wanted: Wanted) -> list[str]:
     found = _name_problems(wanted) + _member_problems(wanted) + _path_problems(wanted) + _access_problems(wanted)
     found += configuration.problems(wanted.config)
     found += _backend_problems(wanted)
-    found += _bucket_problems(wanted)
+    found += bucket_problems(wanted)
     return found
 
 
@@ -321,7 +321,8 @@ def _backend_problems(wanted: Wanted) -> list[str]:
     return found
 
 
-def _bucket_problems(wanted: Wanted) -> list[str]:
+def bucket_problems(wanted: Wanted) -> list[str]:
+    """What is wrong with the buckets, by how many targets and mount paths there are."""
     found = []
     names = [str(bucket.get("name", "")) for bucket in wanted.buckets]
     for number, bucket in enumerate(wanted.buckets):

@@ -95,13 +95,14 @@ def down(found: Look) -> list[Restart]:
     return old + stuck
 
 
-def replace(cluster: Cluster, namespace: str, pod: Object) -> None:
+def replace_pod(cluster: Cluster, namespace: str, pod: Object) -> None:
     """Deletes exactly this pod; its StatefulSet makes the new one."""
     cluster.delete(Ref("v1", "Pod", namespace, pod["metadata"]["name"]), pod["metadata"]["uid"])
 
 
 class Roller:
-    """Restarts one daemon after the other. `watch(what, missing, patience)` looks until `missing(look)` is empty, and raises after `patience` seconds."""
+    """Restarts one daemon after the other. `watch(what, missing, patience)` looks until `missing(look)` is empty, and raises after `patience` seconds.
+    `note` is told each restart once the pod is gone."""
 
     def __init__(
         self,
@@ -112,9 +113,11 @@ class Roller:
         moves_data: bool,
         patience: float,
         rebalance_patience: float,
+        note: Callable[[Restart], None],
     ) -> None:
         self._cluster, self._ais, self._namespace, self._watch = cluster, ais, namespace, watch
         self._moves_data, self._patience, self._rebalance_patience = moves_data, patience, rebalance_patience
+        self._note = note
 
     def restart(self, restarts: Sequence[Restart]) -> Look | None:
         """Each in turn. The last look, None where there was nothing to restart."""
@@ -133,7 +136,8 @@ class Roller:
         if steps_out:
             found = self.leave(found, daemon, self._moves_data)
         old = found.pods[daemon.pod]
-        replace(self._cluster, self._namespace, old)
+        replace_pod(self._cluster, self._namespace, old)
+        self._note(restart)
         uid = old["metadata"]["uid"]
         self._watch(f"{label(daemon)} restarts ({restart.reason})", lambda now: _back(now, daemon, uid), self._patience)
         if steps_out:

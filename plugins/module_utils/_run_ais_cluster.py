@@ -1,6 +1,6 @@
 # Copyright: The slipway authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""An AIStore cluster as declared: first whether it can be (`planned`), later that it is (`present`)."""
+"""An AIStore cluster as declared: first whether it can be (`planned`), later that it is (`present`), or its buckets alone (`buckets`)."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from . import _ais_config as configuration
 from . import _lease as lease
 from ._ais_api import Ais, AisError
-from ._ais_layout import PROXY, TARGET, Daemon, Wanted, daemons, layout, live_problems, problems
+from ._ais_layout import PROXY, TARGET, Daemon, Wanted, bucket_problems, daemons, layout, live_problems, mounted_paths, problems
 from ._ais_observe import Look, look
 from ._ais_options import DECLARATION, wanted
-from ._ais_restart import Restart, Roller, down, foreseen, outdated, replace
+from ._ais_restart import Restart, Roller, down, foreseen, outdated, replace_pod
 from ._ais_state import MAP_MAINTENANCE, label
 from ._model import ClusterError, Forbidden, Object, Ref, Refused
 from ._module import Call
-from ._run_ais_cluster_info import report
+from ._run_ais_cluster_info import report, scheme_of
 
 ARGUMENTS: dict[str, Any] = {
     **DECLARATION,
-    "state": {"type": "str", "choices": ["present", "planned"], "default": "present"},
+    "state": {"type": "str", "choices": ["present", "planned", "buckets"], "default": "present"},
     "maintenance": {"type": "list", "elements": "str", "default": []},
     "restart_moves_data": {"type": "bool", "default": True},
     "objects": {"type": "list", "elements": "dict", "default": []},
@@ -124,18 +125,32 @@ class _Present:
         self._after: dict[str, Any] = {}
 
     def run(self) -> dict[str, Any]:
+        """What fails when something has been done already still tells what that was."""
         started = self._call.clock.now()
-        found = self._look()
-        if self._call.check_mode:
-            self._predict(found)
-        else:
-            found = self._act(found)
-        changed = any(self._did.values())
-        result = {"changed": changed, "actions": self._sentences(), **self._did, **report(found, self._wanted)}
+        try:
+            found = self._run()
+            result = report(found, self._wanted)
+        except (Refused, ClusterError) as error:
+            if not self._ais.told and not any(self._did.values()):
+                raise
+            result = {"failed": True, "msg": str(error), **({"problems": error.problems} if isinstance(error, Refused) else {})}
+        changed = bool(self._ais.told) or any(self._did.values())
+        result = {"changed": changed, "actions": self._sentences(), **self._did, **result}
         result["seconds"] = round(self._call.clock.now() - started, 2)
         if self._call.diff:
             result["diff"] = {"before": self._before, "after": self._after}
         return result
+
+    def _run(self) -> Look:
+        found = self._look()
+        if not (found.daemons if self._call.check_mode else found.stateful_sets):
+            raise Refused([f"there is no AIStore cluster {self._wanted.name} in namespace {self._wanted.namespace}"])
+        if self._call.params["state"] == "buckets":
+            return self._buckets_alone(found)
+        if self._call.check_mode:
+            self._predict(found)
+            return found
+        return self._act(found)
 
     def _sentences(self) -> list[str]:
         """What was, or in check mode would be, done, for people."""
@@ -193,6 +208,7 @@ class _Present:
             self._call.params["restart_moves_data"],
             patience,
             rebalance_patience,
+            lambda restart: self._did["restarts"].append(restart.facts()),
         )
         self._refuse_beside_maintenance(outdated(found))
         whole = not found.state.problems and not found.state.busy
@@ -229,14 +245,13 @@ class _Present:
         # One that a killed run left out of service goes first: the others wait until it is back.
         restarts.sort(key=lambda restart: not found.map_flags(restart.daemon) & MAP_MAINTENANCE if restart.daemon.role == TARGET else 2)
         self._each_maintenance(found, roller, {restart.daemon.pod for restart in restarts})
-        self._did["restarts"] += [restart.facts() for restart in restarts]
         roller.restart(restarts)
 
     def _formed(self, found: Look, patience: float) -> Look:
         """Waits for one cluster of all daemons. A pod that is down and could not come up by itself, or not soon, is replaced first."""
         for restart in down(found):
             self._call.progress(f"{label(restart.daemon)} is down ({restart.reason}): its pod is replaced")
-            replace(self._call.cluster, self._wanted.namespace, found.pods[restart.daemon.pod])
+            replace_pod(self._call.cluster, self._wanted.namespace, found.pods[restart.daemon.pod])
             self._did["restarts"].append(restart.facts())
         if not found.state.unformed:
             return found
@@ -271,7 +286,12 @@ class _Present:
             self._mended = now
             reason = f"one was interrupted on {', '.join(state.interrupted)}"
             self._call.progress(f"a rebalance is started: {reason}")
-            answer = self._ais.tell(found.answering(PROXY)[0], "PUT", "/v1/cluster", "start", {"kind": "rebalance"})
+            try:
+                answer = self._ais.tell(found.answering(PROXY)[0], "PUT", "/v1/cluster", "start", {"kind": "rebalance"})
+            except AisError as error:
+                if error.status != 409:  # one has just begun
+                    raise
+                return
             self._did["rebalances"].append({"id": str(answer), "reason": reason})
 
     def _fail_early(self, found: Look, failing: dict[str, float]) -> None:
@@ -315,6 +335,20 @@ class _Present:
 
     # -- buckets
 
+    def _buckets_alone(self, found: Look) -> Look:
+        """Nothing else is looked at or changed: daemons, mount paths and scheme are those that are there."""
+        paths = sorted({path for item in found.stateful_sets.values() for path in mounted_paths(item)})
+        targets = [daemon.node for daemon in found.daemons if daemon.role == TARGET]
+        if refused := bucket_problems(replace(self._wanted, targets=targets, mountpaths=paths)):
+            raise Refused(refused)
+        self._ais = Ais(self._call.cluster, self._wanted.namespace, scheme_of(found))
+        if not self._call.check_mode:
+            formed = f"AIStore {self._wanted.name} forms one cluster"
+            found = self._watch(formed, lambda now: now.state.unformed, float(self._call.params["wait_timeout"]))
+        if found.state.uuid and found.answering(PROXY):
+            self._each_bucket(found.answering(PROXY)[0], act=not self._call.check_mode)
+        return found
+
     def _each_bucket(self, proxy: Daemon, act: bool) -> None:
         if not self._wanted.buckets and not self._wanted.buckets_absent:
             return
@@ -325,28 +359,29 @@ class _Present:
             self._one_bucket(proxy, name, provider, properties, live.get((provider, name)), act)
         for name in self._wanted.buckets_absent:
             if ("ais", name) in live:
-                self._note_bucket(name, "deleted", {"exists": True}, {"exists": False})
                 if act:
                     self._ais.tell(proxy, "DELETE", f"/v1/buckets/{name}", "destroy-bck", provider="ais")
+                self._note_bucket(name, "deleted", {"exists": True}, {"exists": False})
 
     def _one_bucket(
         self, proxy: Daemon, name: str, provider: str, properties: Mapping[str, Any], live: Mapping[str, Any] | None, act: bool
     ) -> None:
         if live is None:
-            self._note_bucket(name, "created", {"exists": False}, {"exists": True, **properties})
             if act:
                 try:
                     self._ais.tell(proxy, "POST", f"/v1/buckets/{name}", "create-bck", properties or None, provider=provider)
                 except AisError as error:
                     if error.status != 409:  # somebody made it since we looked; the next run sees to its properties
                         raise
+                    return
+            self._note_bucket(name, "created", {"exists": False}, {"exists": True, **properties})
             return
         differences = configuration.bucket_differences(properties, live)
         if differences:
-            self._note_bucket(name, "updated", {item.name: item.before for item in differences}, {item.name: item.after for item in differences})
             if act:
                 value = configuration.nest({item.name: item.after for item in differences})
                 self._ais.tell(proxy, "PATCH", f"/v1/buckets/{name}", "set-bprops", value, provider=provider)
+            self._note_bucket(name, "updated", {item.name: item.before for item in differences}, {item.name: item.after for item in differences})
 
     def _note_bucket(self, name: str, action: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         self._did["buckets"].append({"name": name, "action": action})
@@ -365,14 +400,12 @@ class _Present:
         for daemon, is_out in self._misplaced(found):
             if is_out and daemon.pod in leaving:
                 continue
+            if roller is not None and is_out:
+                roller.enter(found, daemon)
+            elif roller is not None:
+                roller.leave(found, daemon, moves_data=True)
             self._did["maintenance"].append({"daemon": daemon.pod, "node": daemon.node, "action": "ended" if is_out else "started"})
             self._before[daemon.pod], self._after[daemon.pod] = {"maintenance": is_out}, {"maintenance": not is_out}
-            if roller is None:
-                continue
-            if is_out:
-                roller.enter(found, daemon)
-            else:
-                roller.leave(found, daemon, moves_data=True)
 
 
 def _stem(line: str) -> str:

@@ -14,6 +14,9 @@ description:
     and returns the layout (names, addresses, first configuration) from which the role C(slipway.mlops.aistore) makes its objects.
   - With O(state=present) it waits until all daemons form one cluster, sets configuration and buckets that differ, takes targets in and out
     of maintenance, restarts daemons whose pods are on an old template one at a time, and waits until a rebalance has ended.
+  - With O(state=buckets) it waits until all daemons that are there form one cluster, sees to O(buckets) and O(buckets_absent), and leaves all else as
+    it is.
+  - A task that fails after it has changed something tells so, and what, as one that ends well.
 author:
   - The slipway authors (@slipway-mlops)
 extends_documentation_fragment:
@@ -28,9 +31,9 @@ options:
     type: str
     default: ais
   state:
-    description: Whether to check the declaration only, or to make the running cluster follow it.
+    description: Whether to check the declaration only, or to make the running cluster, or its buckets alone, follow it.
     type: str
-    choices: [present, planned]
+    choices: [present, planned, buckets]
     default: present
   targets:
     description: Names of the Kubernetes nodes that store; one target each.
@@ -181,6 +184,12 @@ EXAMPLES = r"""
       - name: training
         mirror: {enabled: true, copies: 2}
 
+- name: Make a bucket, whatever else is declared of the cluster
+  slipway.mlops.ais_cluster:
+    state: buckets
+    buckets:
+      - name: scratch
+
 - name: Move everything off one target
   slipway.mlops.ais_cluster:
     targets: [w1, w2, w3]
@@ -192,7 +201,7 @@ EXAMPLES = r"""
 RETURN = r"""
 actions:
   description: What was done, or in check mode would be, one sentence each.
-  returned: O(state=present)
+  returned: O(state=present) or O(state=buckets)
   type: list
   elements: str
 layout:
@@ -201,32 +210,32 @@ layout:
   type: dict
 config:
   description: Settings that were changed on the running cluster, with C(name), C(before), C(after), C(needs_restart).
-  returned: O(state=present)
+  returned: O(state=present) or O(state=buckets)
   type: list
   elements: dict
 buckets:
   description: Buckets that were created, updated or deleted, with C(name) and C(action).
-  returned: O(state=present)
+  returned: O(state=present) or O(state=buckets)
   type: list
   elements: dict
 maintenance:
   description: Targets that were taken out of or into service, with C(daemon), C(node), C(action).
-  returned: O(state=present)
+  returned: O(state=present) or O(state=buckets)
   type: list
   elements: dict
 rebalances:
   description: Rebalances that were started because one had been interrupted, with C(id) and C(reason).
-  returned: O(state=present)
+  returned: O(state=present) or O(state=buckets)
   type: list
   elements: dict
 restarts:
   description: Daemons that were restarted (in check mode, that would be), with C(daemon), C(node), C(role), C(reason).
-  returned: O(state=present)
+  returned: O(state=present) or O(state=buckets)
   type: list
   elements: dict
 ready:
   description: Whether all daemons are in one cluster, in service, with all their mount paths.
-  returned: O(state=present)
+  returned: O(state=present) or O(state=buckets)
   type: bool
 problems:
   description: Why it is not ready, or why the declaration was refused, one sentence each.
@@ -235,20 +244,20 @@ problems:
   elements: str
 uuid:
   description: UUID of the cluster.
-  returned: O(state=present)
+  returned: O(state=present) or O(state=buckets)
   type: str
 smap_version:
   description: Version of the cluster map.
-  returned: O(state=present)
+  returned: O(state=present) or O(state=buckets)
   type: int
 daemons:
   description: What each daemon says of itself; see M(slipway.mlops.ais_cluster_info).
-  returned: O(state=present)
+  returned: O(state=present) or O(state=buckets)
   type: list
   elements: dict
 seconds:
   description: Time of the call in seconds.
-  returned: O(state=present)
+  returned: O(state=present) or O(state=buckets)
   type: float
 """
 

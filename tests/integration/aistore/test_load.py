@@ -19,13 +19,18 @@ def load(tmp_path, **over):
 
 
 def test_load_is_measured_shown_and_gone(tmp_path, ask, api):
-    played = good(load(tmp_path))
+    before, pods = ask()["smap_version"], api.list("v1", "Pod", "ais", labels="app.kubernetes.io/name=aistore").items
+    # What else is declared, and is not there yet, is no business of the load's.
+    played = good(load(tmp_path, aistore_loader_nodes=["w2", "w3"], aistore_config={"memsys": {"min_free": "3GiB"}}))
+    assert ask()["smap_version"] == before
+    after = api.list("v1", "Pod", "ais", labels="app.kubernetes.io/name=aistore").items
+    assert [pod["metadata"]["uid"] for pod in after] == [pod["metadata"]["uid"] for pod in pods]
     found = json.loads((tmp_path / "aistore-load.json").read_text(encoding="utf-8"))
     for kind in ("get", "put"):
         row = found["summary"][kind]
         assert row["requests"] > 0 and row["errors"] == 0 and row["mib_per_second"] > 0
         assert 0 < row["latency_min_ms"] <= row["interval_mean_p50_ms"] <= row["interval_mean_p95_ms"] <= row["interval_mean_p99_ms"] <= row["latency_max_ms"]
-    assert found["about"]["loaders"] == "w3"
+    assert found["about"]["loaders"] == "w2, w3"
     table = (tmp_path / "aistore-load.md").read_text(encoding="utf-8")
     assert "p99" in table and "| GET |" in table and "| PUT |" in table
     assert played.result("What the load generators measured")["msg"] == table.splitlines()

@@ -198,8 +198,9 @@ def test_a_configuration_that_does_not_stay_is_an_error() -> None:
     cluster = FakeAis()
     before = cluster._answer
     cluster._answer = lambda *args: None if args[-1].get("action") == "set-config" else before(*args)
-    with pytest.raises(ClusterError, match=r"yet reports another: lru.enabled"):
-        run(cluster, config={"lru": {"enabled": True}})
+    result = run(cluster, config={"lru": {"enabled": True}})
+    assert (result["failed"], result["changed"], result["actions"]) == (True, True, ["AIStore lru.enabled None -> True"])
+    assert "yet reports another: lru.enabled" in result["msg"]
 
 
 def test_check_mode_tells_and_does_nothing() -> None:
@@ -271,8 +272,11 @@ def test_a_restart_stops_at_a_daemon_that_does_not_come_back() -> None:
     cluster = FakeAis()
     cluster.new_template("aisnode:5.1", only="proxy")
     cluster._pod = lambda daemon, revision: None  # type: ignore[method-assign]
-    with pytest.raises(ClusterError, match=r"proxy ais-ais-proxy-w1-0 \(node w1\) restarts"):
-        run(cluster, wait_timeout=30)
+    result = run(cluster, wait_timeout=30, config={"lru": {"enabled": True}})
+    assert "proxy ais-ais-proxy-w1-0 (node w1) restarts" in result["msg"]
+    assert (result["failed"], result["changed"]) == (True, True)
+    assert [item["name"] for item in result["config"]] == ["lru.enabled"]
+    assert [item["daemon"] for item in result["restarts"]] == ["ais-ais-proxy-w1-0"]  # and of the five that were left alone none
     assert [pod for action, pod, _flags in cluster.told if action == "delete"] == ["ais-ais-proxy-w1-0"]
 
 
@@ -375,6 +379,28 @@ def test_no_cluster_is_said_to_be_none() -> None:
     assert found["problems"] == ["there is no AIStore cluster x in namespace ais"]
 
 
+@pytest.mark.parametrize(("state", "check_mode", "nodes"), [("present", False, NODES), ("present", True, []), ("buckets", False, []), ("buckets", True, [])])
+def test_a_cluster_that_is_not_there_is_refused_by_name(state: str, check_mode: bool, nodes: list[str]) -> None:
+    cluster = FakeAis()
+    with pytest.raises(Refused, match="there is no AIStore cluster typo in namespace ais"):
+        run(cluster, check_mode, name="typo", state=state, targets=nodes, proxies=nodes)
+    assert cluster.told == [] and cluster.clock.now() == 0
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_buckets_alone_leave_all_else_as_it_is(check_mode: bool) -> None:
+    cluster = FakeAis()
+    cluster.new_template("aisnode:5.1")
+    cluster.flags["ais-ais-target-w3-0"] = 20
+    cluster.buckets = {"old": {}}
+    bare = {"targets": [], "proxies": [], "mountpaths": [], "initial_primary": ""}
+    result = run(cluster, check_mode, state="buckets", buckets=[{"name": "new"}], buckets_absent=["old"], config={"lru": {"enabled": True}}, **bare)
+    assert result["actions"] == ["bucket new created", "bucket old deleted"]
+    assert [action for action, _pod, _value in cluster.told] == ([] if check_mode else ["create-bck", "destroy-bck"])
+    with pytest.raises(Refused, match="copies need as many mount paths on every target; there are 1"):
+        run(cluster, check_mode, state="buckets", buckets=[{"name": "new", "mirror": {"enabled": True, "copies": 2}}], **bare)
+
+
 def test_planned_refuses_everything_at_once_and_sends_nothing() -> None:
     cluster = FakeAis()
     for name in NODES:
@@ -410,8 +436,9 @@ def test_disks_that_are_refused_end_the_wait_soon() -> None:
 
     cluster.logs_of[target.pod] = "/ais/disk0 is not a mounted disk"
     fail_again()
-    with pytest.raises(ClusterError, match=r"does not start: .*: /ais/disk0 is not a mounted disk"):
-        run(cluster, wait_timeout=300)
+    result = run(cluster, wait_timeout=300)
+    assert (result["failed"], [item["daemon"] for item in result["restarts"]]) == (True, [target.pod])
+    assert re.search(r"does not start: .*: /ais/disk0 is not a mounted disk", result["msg"])
     assert cluster.clock.now() < 40
 
 

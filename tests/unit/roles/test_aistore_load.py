@@ -44,3 +44,11 @@ def test_a_cluster_is_loaded_at_its_own_address_and_protocol() -> None:
     for process in processes(job):
         assert {"name": "AIS_ENDPOINT", "value": "https://ais-ais-proxy.ais.svc.cluster.local:51080"} in process["env"]
         assert not [word for word in process["args"] if word.startswith(("-ip", "-port"))]  # they exclude AIS_ENDPOINT, and mean http
+
+
+def test_the_bucket_is_there_before_the_loaders_and_nothing_else_is_changed_for_it() -> None:
+    tasks = yaml.safe_load((ROLES / "aistore" / "tasks" / "load.yml").read_text(encoding="utf-8"))
+    work = next(task for task in tasks if "block" in task)
+    first, last = work["block"][0]["slipway.mlops.ais_cluster"], work["always"][-1]["slipway.mlops.ais_cluster"]
+    assert (first["state"], first["buckets"]) == ("buckets", [{"name": "{{ aistore_loader_bucket }}"}])
+    assert (last["state"], last["buckets_absent"]) == ("buckets", ["{{ aistore_loader_bucket }}"])
