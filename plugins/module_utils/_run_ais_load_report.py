@@ -16,10 +16,11 @@ from ._module import Call
 ARGUMENTS: dict[str, Any] = {
     "name": {"type": "str", "default": "ais"},
     "namespace": {"type": "str", "default": "ais"},
+    "seconds": {"type": "int", "default": 30},
     "directory": {"type": "str", "default": ""},
     "about": {"type": "dict", "default": {}},
 }
-LINES = 20000  # of one loader's log; a second takes about 36
+LINES_PER_SECOND, LINES_BESIDES = 40, 2000  # of one loader's log; an interval of a second takes 35
 
 
 def run(call: Call) -> dict[str, Any]:
@@ -32,9 +33,10 @@ def run(call: Call) -> dict[str, Any]:
     if not pods:
         raise Refused([f"There is no load generator of AIStore {name} in namespace {namespace}."])
     runs, problems = [], []
+    lines = LINES_PER_SECOND * call.params["seconds"] + LINES_BESIDES
     for pod in pods:
         node = (pod.get("spec") or {}).get("nodeName", "")
-        text = call.cluster.logs(namespace, pod["metadata"]["name"], "load", lines=LINES)
+        text = call.cluster.logs(namespace, pod["metadata"]["name"], "load", lines=lines)
         try:
             runs.append(load.parse(node, text))
         except ValueError as error:

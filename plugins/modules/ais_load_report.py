@@ -24,6 +24,11 @@ options:
     description: Namespace of the Jobs.
     type: str
     default: ais
+  seconds:
+    description: How long the loaders measured, by which it is known how much of their logs to read. Of more than an hour the kubelet, which keeps 10 MiB
+      of a log, may have thrown the beginning away.
+    type: int
+    default: 30
   directory:
     description: Where C(aistore-load.json), C(aistore-load.md) and C(aistore-load.svg) are written. None are if empty.
     type: str

@@ -69,6 +69,21 @@ def test_in_check_mode_nothing_is_measured_and_nothing_is_wrong() -> None:
         module.run(Call(params, cluster=cluster))
 
 
+def test_a_load_of_an_hour_is_read_to_its_beginning() -> None:
+    begin, interval, end = TEXT[: TEXT.index("{\n")], TEXT[TEXT.index("{\n") : TEXT.index("},\n{\n")], TEXT[TEXT.index("\n]") :]
+    text = begin + "},\n".join([interval] * 3601) + "}" + end
+
+    class Tail(FakeCluster):
+        def logs(self, namespace: str, pod: str, container: str = "", lines: int = 20, previous: bool = False) -> str:
+            return "\n".join(text.splitlines()[-lines:])
+
+    cluster = Tail()
+    labels = {"app.kubernetes.io/name": "aistore-load", "app.kubernetes.io/instance": "ais"}
+    cluster.put({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "load-1", "namespace": "ais", "labels": labels}, "spec": {"nodeName": "w3"}})
+    params = {name: option.get("default") for name, option in module.ARGUMENTS.items()}
+    assert module.run(Call({**params, "seconds": 3600}, cluster=cluster))["summary"]["get"]["requests"] > 0
+
+
 def test_percentiles_are_by_nearest_rank() -> None:
     assert [load.percentile([4, 1, 3, 2], share) for share in (0.5, 0.75, 0.99)] == [2, 3, 4]
     assert load.percentile([], 0.5) == 0.0

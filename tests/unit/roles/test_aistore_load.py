@@ -52,3 +52,10 @@ def test_the_bucket_is_there_before_the_loaders_and_nothing_else_is_changed_for_
     first, last = work["block"][0]["slipway.mlops.ais_cluster"], work["always"][-1]["slipway.mlops.ais_cluster"]
     assert (first["state"], first["buckets"]) == ("buckets", [{"name": "{{ aistore_loader_bucket }}"}])
     assert (last["state"], last["buckets_absent"]) == ("buckets", ["{{ aistore_loader_bucket }}"])
+
+
+def test_a_load_whose_result_would_be_lost_is_refused_before_it_begins() -> None:
+    tasks = yaml.safe_load((ROLES / "aistore" / "tasks" / "load.yml").read_text(encoding="utf-8"))
+    assert tasks[0]["ansible.builtin.assert"]["that"] == "aistore_loader_seconds <= 3600"
+    report = next(task for work in tasks for task in work.get("block", []) if "slipway.mlops.ais_load_report" in task)
+    assert report["slipway.mlops.ais_load_report"]["seconds"] == "{{ aistore_loader_seconds }}"
