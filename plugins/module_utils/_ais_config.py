@@ -276,9 +276,11 @@ FEATURES = (
 # `kubectl logs` shows them, and S3 answered by the proxies themselves, so that clients need not reach every target.
 BASE: dict[str, Any] = {
     "features": ["S3-Reverse-Proxy"],
+    "fshc": {"enabled": True},  # this and `rebalance.enabled` a daemon takes for false as soon as anything else of their sections is said
     "log": {"to_stderr": True},
     "memsys": {"min_free": "2GiB", "default_buf": "64KiB", "hk_time": "3m"},
     "net": {"http": {"chunked_transfer": True, "idle_conn_time": "20s", "idle_conns_per_host": 128, "idle_conns": 4096}},
+    "rebalance": {"enabled": True},
     "resilver": {"enabled": True},
     "timeout": {
         "cplane_operation": "2s",
@@ -434,6 +436,11 @@ def nest(pairs: Mapping[str, Any]) -> dict[str, Any]:
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with `over` laid on top, key by key; a list replaces a list."""
     return nest(dict(flatten(base)) | dict(flatten(over)))
+
+
+def moves_data(config: Mapping[str, Any]) -> bool:
+    """Whether a cluster with this configuration moves objects when a target comes or goes."""
+    return dict(flatten(merged(BASE, config))).get("rebalance.enabled") is not False
 
 
 def feature_bits(names: list[str]) -> int:

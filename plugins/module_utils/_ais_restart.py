@@ -149,6 +149,11 @@ class Roller:
         """Into maintenance, and until its objects are elsewhere where `moves_data`."""
 
         if not found.map_flags(daemon) & MAP_MAINTENANCE:
+            if moves_data and not self._ais.ask(found.answering(PROXY)[0], "/v1/cluster", what="cluster_config")["rebalance"]["enabled"]:
+                raise ClusterError(
+                    f"{label(daemon)} is left in service: the cluster has rebalance.enabled false and would not move its objects to other targets. "
+                    "Set aistore_config.rebalance.enabled to true, or let targets restart without (aistore_restart_moves_data: false)."
+                )
             self._tell(daemon, "start-maintenance", {"skip_rebalance": not moves_data}, "go into maintenance")
 
         quiet = 0

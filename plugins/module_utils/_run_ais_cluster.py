@@ -56,6 +56,8 @@ def _planned(call: Call, declared: Wanted) -> dict[str, Any]:
     ]
     if len(set(call.params["maintenance"])) >= len(declared.targets) > 0:
         found.append("aistore_maintenance: names every target; at least one has to stay in service")
+    if call.params["maintenance"] and not configuration.moves_data(declared.config):
+        found.append("aistore_maintenance: with aistore_config.rebalance.enabled false its objects would not be moved to the other targets; set it to true")
     running = look(call.cluster, declared.name, declared.namespace).state
     found += live_problems(
         declared,

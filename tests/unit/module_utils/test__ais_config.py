@@ -139,3 +139,15 @@ def test_a_bucket_differs_only_in_what_is_declared() -> None:
     live = {"mirror": {"enabled": False, "copies": 2}, "lru": {"enabled": False, "dont_evict_time": "2h0m"}}
     assert configuration.bucket_differences({"mirror": {"copies": 2}, "lru": {"dont_evict_time": "2h"}}, live) == []
     assert [item.name for item in configuration.bucket_differences({"mirror": {"enabled": True}}, live)] == ["mirror.enabled"]
+
+
+@pytest.mark.parametrize("section", [{"rebalance": {"compression": "never"}}, {"fshc": {"error_limit": 3}}])
+def test_a_part_of_a_section_turns_nothing_off(section: dict[str, Any]) -> None:
+    made = configuration.initial(section, {}, [])
+    assert (made["rebalance"]["enabled"], made["fshc"]["enabled"]) == (True, True)
+    (name,) = section
+    assert configuration.initial({name: {"enabled": False}}, {}, [])[name]["enabled"] is False
+
+
+def test_whether_objects_move_is_told_of_the_whole_configuration() -> None:
+    assert [configuration.moves_data(config) for config in ({}, {"rebalance": {}}, {"rebalance": {"enabled": False}})] == [True, True, False]

@@ -330,6 +330,25 @@ def test_two_targets_are_taken_back_though_the_first_sets_data_in_motion() -> No
     assert (back["ready"], set(cluster.flags.values())) == (True, {0})
 
 
+@pytest.mark.parametrize("over", [{"maintenance": ["w3"]}, {}])
+def test_a_target_is_not_taken_out_where_the_cluster_would_not_move_its_objects(over: dict[str, Any]) -> None:
+    cluster = FakeAis()
+    cluster.config["rebalance"] = {"enabled": False}
+    if not over:
+        cluster.new_template("aisnode:5.1")
+    with pytest.raises(ClusterError, match="the cluster has rebalance.enabled false and would not move its objects"):
+        run(cluster, config={"rebalance": {"enabled": False}}, **over)
+    assert cluster.told == []
+    if not over:
+        assert len(run(cluster, config={"rebalance": {"enabled": False}}, restart_moves_data=False)["restarts"]) == 6
+
+
+def test_maintenance_without_rebalance_is_refused_before_anything_is_sent() -> None:
+    cluster = FakeAis()
+    with pytest.raises(Refused, match=r"aistore_maintenance: with aistore_config.rebalance.enabled false"):
+        run(cluster, state="planned", maintenance=["w3"], config={"rebalance": {"enabled": False}})
+
+
 def test_the_only_target_restarts_without_maintenance() -> None:
     cluster = FakeAis(targets=["w1"])
     cluster.new_template("aisnode:5.1", only="target-w1")
