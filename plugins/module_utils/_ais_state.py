@@ -64,6 +64,7 @@ class State:
 
     uuid: str
     smap_version: int
+    config_version: int  # as the primary counts; targets count for themselves
     primary: str
     daemons: list[dict[str, Any]]
     unformed: list[str]
@@ -100,6 +101,7 @@ def judge(observations: Sequence[Observation], smap: Mapping[str, Any], mountpat
     return State(
         uuid=uuid,
         smap_version=max((int(seen.status["smap_version"]) for seen in answered), default=0),
+        config_version=next((int(_cluster(seen)["config"]["version"]) for seen in answered if seen.status["snode"]["daemon_id"] == primary), 0),
         primary=next((seen.daemon.pod for seen in answered if seen.status["snode"]["daemon_id"] == primary), primary),
         daemons=[_facts(seen, primary, in_map) for seen in observations],
         unformed=unformed,

@@ -90,6 +90,7 @@ def report(found: Look, declared: Wanted) -> dict[str, Any]:
         "uuid": state.uuid,
         "primary": state.primary,
         "smap_version": state.smap_version,
+        "config_version": state.config_version,
         "daemons": state.daemons,
         "capacity": {
             "used": sum(int(facts.get("used", 0)) for facts in state.daemons),

@@ -250,6 +250,10 @@ smap_version:
   description: Version of the cluster map.
   returned: O(state=present) or O(state=buckets)
   type: int
+config_version:
+  description: How often the configuration of the cluster has been changed, as its primary counts.
+  returned: O(state=present) or O(state=buckets)
+  type: int
 daemons:
   description: What each daemon says of itself; see M(slipway.mlops.ais_cluster_info).
   returned: O(state=present) or O(state=buckets)

@@ -118,6 +118,10 @@ smap_version:
   description: Highest version of the cluster map that any daemon has.
   returned: always
   type: int
+config_version:
+  description: How often the configuration of the cluster has been changed, as its primary counts.
+  returned: always
+  type: int
 daemons:
   description:
     - One entry per daemon, with C(role), C(node), C(pod) and C(absence) (why it cannot be asked, empty where it answered); and where it

@@ -1,6 +1,7 @@
 # Copyright: The slipway authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Runs in a target's pod before aisnode: every mount path must be a mounted disk of this cluster and node, or the daemon does not start.
+"""Runs in a daemon's pod before aisnode, which does not start unless it may open enough files and every mount path (of a target; a proxy has none)
+is a mounted disk of this cluster and node.
 
 A disk that is not mounted would show as a plain directory of the node's root file system, and aisnode would fill that.
 Environment: DISKS (JSON list of {"path": on the node, "volume": its directory under VOLUMES, /disks}), OWNER (JSON {"namespace", "cluster", "node"}),

@@ -22,6 +22,7 @@ def status(
         "cluster": {
             "smap": {"Primary": {"pub_url": "http://p:51080", "control_url": "http://p:51082", "id": primary}, "uuid": uuid, "version": str(version)},
             "bmd": {"uuid": uuid, "version": "1"},
+            "config": {"version": "3" if identity == primary else "4"},
             "flags": flags,
         },
         "smap_version": str(version),

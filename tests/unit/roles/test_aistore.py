@@ -109,6 +109,18 @@ def test_one_stateful_set_per_node_and_role_pinned_and_locked(rendered: dict[str
     assert not [item for item in rendered[variant] if item["kind"] in ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")]
 
 
+@pytest.mark.parametrize("variant", ["defaults", "state_path", "local_volume"])
+def test_every_daemon_starts_only_where_it_may_open_enough_files(rendered: dict[str, list[dict[str, Any]]], variant: str) -> None:
+    checked = {}
+    for item in rendered[variant]:
+        if item["kind"] == "StatefulSet":
+            spec = item["spec"]["template"]["spec"]
+            (look,) = [container for container in spec["initContainers"] if container["name"] == "prepare-disks"]
+            checked[item["metadata"]["name"]] = next(entry["value"] for entry in look["env"] if entry["name"] == "OPEN_FILES_MIN")
+            assert {mount["name"] for mount in look["volumeMounts"]} <= {volume["name"] for volume in spec["volumes"]}
+    assert len(checked) == 6 and set(checked.values()) == {"16384"}
+
+
 def test_growing_restarts_no_daemon(rendered: dict[str, list[dict[str, Any]]]) -> None:
     two, three = ([item for item in rendered[variant] if item["kind"] == "StatefulSet"] for variant in ("two_targets", "defaults"))
     before, after = ({item["metadata"]["name"]: item["spec"] for item in items} for items in (two, three))

@@ -14,7 +14,10 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import jinja2
 import pytest
+import yaml
+from ansible.plugins.filter.core import FilterModule
 from role_script import ROLES
 
 SCRIPT = ROLES / "aistore" / "files" / "prove_objects.py"
@@ -126,3 +129,32 @@ def test_a_proof_that_is_ended_takes_its_bucket_along(proxy: Proxy) -> None:
     assert process.returncode == 1
     assert "ended before it was over" in err
     assert proxy.buckets == {}
+
+
+def proof_of(**over: Any) -> str:
+    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters |= FilterModule().filters()
+    values = yaml.safe_load((ROLES / "aistore" / "defaults" / "main.yml").read_text(encoding="utf-8"))
+    daemons = [{"role": "proxy", "pod": "ais-ais-proxy-w1-0"}]
+    url = "http://ais-ais-proxy.ais.svc.cluster.local:51080"
+    seen = {"uuid": "u", "smap_version": 10, "config_version": 3, "daemons": daemons, "url": url, "s3_url": f"{url}/s3", **over.pop("seen", {})}
+    values |= {"__aistore_seen": seen, "aistore_namespace": "ais", "aistore_image_pull_secrets": [], "aistore_registry_auth_file": ""}
+    values |= {"aistore_python_image": "python:3", "aistore_client_namespaces": [], "lookup": lambda *_name: "", **over}
+    text = environment.from_string((ROLES / "aistore" / "templates" / "proof.yaml.j2").read_text(encoding="utf-8")).render(values)
+    job = next(item for item in yaml.safe_load_all(text) if item and item["kind"] == "Job")
+    return str(job["metadata"]["annotations"]["slipway.mlops/proof-of"])
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        {"seen": {"smap_version": 11}},
+        {"seen": {"config_version": 4}},
+        {"aistore_access": "host_port"},
+        {"aistore_client_cidrs": ["10.0.0.0/8"]},
+        {"aistore_network_policy_is_enabled": False},
+    ],
+)
+def test_another_cluster_map_configuration_or_access_is_proved_anew(over: dict[str, Any]) -> None:
+    assert proof_of() == proof_of()
+    assert proof_of(**over) != proof_of()
