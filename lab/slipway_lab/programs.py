@@ -35,6 +35,7 @@ class Program:
     stamp: str = ""
     data: tuple[str, ...] = ()  # "<module>:<path>" of files of a module that are kept beside the program
     folder: str = ""  # in the clone; lab/go/<name> unless said
+    tags: tuple[str, ...] = ()
 
     @property
     def source(self) -> str:
@@ -54,6 +55,7 @@ PROGRAMS = {
             {"aisnode": "github.com/NVIDIA/aistore/cmd/aisnode", "aisinit": "github.com/NVIDIA/aistore/cmd/aisinit"},
             f"-X main.build=v{pins.AISTORE}",
             folder="images/aisnode/go",
+            tags=("aws", "azure", "gcp", "oci"),
         ),
         Program(
             "aisloader",
@@ -86,13 +88,14 @@ def build(lab: Lab, name: str) -> Path:
         env = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off", "GOTOOLCHAIN": "local"}
         with step(f"Go program {name}", lab.logs, "the Go compiler"):
             for file, package in program.packages.items():
-                flags = ["-trimpath", "-mod=readonly", "-buildvcs=false", "-ldflags", f"-s -w {program.stamp}", "-o", work / file]
-                run(["nice", go, "build", *flags, package], cwd=source, env=env)
+                flags = ["-trimpath", "-mod=readonly", "-buildvcs=false", "-tags", ",".join(program.tags), "-ldflags", f"-s -w {program.stamp}"]
+                run(["nice", go, "build", *flags, "-o", work / file, package], cwd=source, env=env)
             for item in program.data:
                 module, _colon, path = item.partition(":")
                 shutil.copy(Path(output([go, "list", "-m", "-f", "{{.Dir}}", module], cwd=source, env=env)) / path, work)
 
-    return cached(lab.cache / "go" / name, digest(source, repr((program.packages, program.stamp, program.data)), pins.GO), make)
+    made_from = repr((program.packages, program.stamp, program.data, *program.tags))
+    return cached(lab.cache / "go" / name, digest(source, made_from, pins.GO), make)
 
 
 def _go(lab: Lab) -> str:

@@ -27,6 +27,7 @@ class Image:
     build_args: Mapping[str, str] = field(default_factory=dict)
     go_packages: Sequence[str] = ()
     go_ldflags: str = ""
+    go_tags: Sequence[str] = ()
 
     def content(self) -> str:
         """SHA-256 over everything the build is made from: paths, execute bits, bytes and arguments."""
@@ -42,7 +43,7 @@ class Image:
         for key, value in sorted(self.build_args.items()):
             digest.update(f"{key}={value}\n".encode())
         for package in self.go_packages:
-            digest.update(f"{package} {self.go_ldflags}\n".encode())
+            digest.update(f"{' '.join([package, self.go_ldflags, *self.go_tags])}\n".encode())
         return digest.hexdigest()
 
 
@@ -70,19 +71,19 @@ def publish(image: Image, content: str, engine: str, auth_file: str, verify: boo
         context = os.path.join(work, "context")
         shutil.copytree(image.context, context, ignore=shutil.ignore_patterns("__pycache__"))
         for package in image.go_packages:
-            _compile(package, image.go_ldflags, context, run)
+            _compile(package, image, context, run)
         containerfile = os.path.join(context, "Containerfile")
         run([engine, *config, "build", "--tag", image.name, "--label", f"{LABEL}={content}", "--file", containerfile, *access, *extra, *arguments, context])
     run([engine, *config, "push", *access, image.name])
 
 
-def _compile(package: str, ldflags: str, context: str, run: Callable[[list[str]], str]) -> None:
+def _compile(package: str, image: Image, context: str, run: Callable[[list[str]], str]) -> None:
     """A static program that is the same wherever it is compiled."""
     go = shutil.which("go")
     if not go:
         raise BuildFailed(f"go is needed to compile {package} and is not installed here")
     settings = ["env", "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off"]
-    flags = ["-trimpath", "-mod=readonly", "-buildvcs=false", f"-ldflags={ldflags}", "-o", context]
+    flags = ["-trimpath", "-mod=readonly", "-buildvcs=false", f"-tags={','.join(image.go_tags)}", f"-ldflags={image.go_ldflags}", "-o", context]
     run([*settings, go, "build", "-C", os.path.join(context, "go"), *flags, package])
 
 

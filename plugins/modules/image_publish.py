@@ -41,6 +41,11 @@ options:
         description: Flags of the Go linker for these programs.
         type: str
         default: "-s -w"
+      go_tags:
+        description: Build tags of these programs.
+        type: list
+        elements: str
+        default: []
   auth_file:
     description: Credentials of the registry, as C(podman login --authfile) writes them. For docker the file must be called C(config.json).
     type: path
@@ -105,6 +110,7 @@ def main() -> None:
                     "build_args": {"type": "dict", "default": {}},
                     "go_packages": {"type": "list", "elements": "str", "default": []},
                     "go_ldflags": {"type": "str", "default": "-s -w"},
+                    "go_tags": {"type": "list", "elements": "str", "default": []},
                 },
             },
             "auth_file": {"type": "path", "default": ""},
@@ -123,7 +129,7 @@ def main() -> None:
         engine = publishing.engine_of(params["engine"])
         for wanted in params["images"]:
             arguments = {key: str(value) for key, value in wanted["build_args"].items()}
-            image = publishing.Image(wanted["name"], wanted["context"], arguments, wanted["go_packages"], wanted["go_ldflags"])
+            image = publishing.Image(wanted["name"], wanted["context"], arguments, wanted["go_packages"], wanted["go_ldflags"], wanted["go_tags"])
             name, content = registry.ImageName.parse(image.name), image.content()
             there = registry.labels(name, registry.credentials_for(name.registry, auth), params["validate_certs"]) or {}
             if there.get(publishing.LABEL) == content:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.slipway.mlops.plugins.module_utils._ais_config import BACKENDS
 from slipway_lab import pins, programs
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -38,6 +39,11 @@ def test_images_of_users_are_built_as_the_labs_are() -> None:
         folder = Path(programs.PROGRAMS[name].source).parent.name
         packages = [package.replace("{{ images_aistore }}", variables["images_aistore"]) for package in variables["images_all"][folder]["go_packages"]]
         assert packages == list(programs.PROGRAMS[name].packages.values())
+        assert variables["images_all"][folder].get("go_tags", []) == list(programs.PROGRAMS[name].tags)
+
+
+def test_aisnode_has_every_backend_that_the_role_allows() -> None:
+    assert programs.PROGRAMS["aistore"].tags == BACKENDS
 
 
 def test_kubernetes_and_etcd_belong_together() -> None:

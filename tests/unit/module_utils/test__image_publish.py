@@ -57,7 +57,8 @@ def test_the_content_hash_follows_every_input(tmp_path: Path) -> None:
     hashes.append(publishing.Image("r:1/a:1", str(tmp_path)).content())
     hashes.append(publishing.Image("r:1/a:1", str(tmp_path), go_packages=["example.org/p"]).content())
     hashes.append(publishing.Image("r:1/a:1", str(tmp_path), go_packages=["example.org/p"], go_ldflags="-s").content())
-    assert len(set(hashes)) == 6
+    hashes.append(publishing.Image("r:1/a:1", str(tmp_path), go_packages=["example.org/p"], go_ldflags="-s", go_tags=["aws"]).content())
+    assert len(set(hashes)) == 7
     assert publishing.Image("other:1/b:2", str(tmp_path)).content() == hashes[3]
 
 
@@ -76,11 +77,12 @@ def test_go_programs_are_compiled_into_a_copy_of_the_folder(tmp_path: Path, monk
     monkeypatch.setattr(publishing.shutil, "which", lambda name: f"/usr/bin/{name}")
     (tmp_path / "Containerfile").write_text("FROM x")
     called: list[list[str]] = []
-    image = publishing.Image("r:1/a:1", str(tmp_path), go_packages=["example.org/cmd/p"], go_ldflags="-s -w")
+    image = publishing.Image("r:1/a:1", str(tmp_path), go_packages=["example.org/cmd/p"], go_ldflags="-s -w", go_tags=["aws", "gcp"])
     publishing.publish(image, "c0ffee", "/usr/bin/docker", "/auth/config.json", True, [], lambda argv: called.append(argv) or "")
     compiled, build, push = called
     context = build[-1]
     assert compiled[-3:] == ["-o", context, "example.org/cmd/p"] and f"{context}/go" in compiled and "-ldflags=-s -w" in compiled
+    assert "-tags=aws,gcp" in compiled
     assert context != str(tmp_path) and [path.name for path in tmp_path.iterdir()] == ["Containerfile"]
     assert push == ["/usr/bin/docker", "--config", "/auth", "push", "r:1/a:1"]
 
