@@ -37,9 +37,9 @@ class Ais:
         """GET; the decoded answer."""
         return self._call(daemon, "GET", path, query)
 
-    def tell(self, daemon: Daemon, method: str, path: str, action: str, value: Any = None, **query: str) -> Any:
+    def tell(self, daemon: Daemon, method: str, path: str, action: str, value: Any = None, name: str = "", **query: str) -> Any:
         """One of AIStore's action messages; the decoded answer, None where there is none."""
-        message = {"action": action} if value is None else {"action": action, "value": value}
+        message = {"action": action, **({"name": name} if name else {}), **({} if value is None else {"value": value})}
         answer = self._call(daemon, method, path, query, message, patience=60.0)
         self.told += 1
         return answer

@@ -79,6 +79,18 @@ def look(
     )
 
 
+def without_address(cluster: Cluster, name: str, namespace: str) -> list[str]:
+    """The Services for clients outside that no load balancer has given an address."""
+    labels = f"app.kubernetes.io/name=aistore,app.kubernetes.io/instance={name}"
+    return [
+        f"Service {item['metadata']['name']} has no address: no load balancer has given it one"
+        + (f" ({item['spec']['loadBalancerIP']} is asked for)" if item["spec"].get("loadBalancerIP") else "")
+        + ", and clients outside cannot reach what is behind it"
+        for item in cluster.list("v1", "Service", namespace, labels=labels).items
+        if item["spec"].get("type") == "LoadBalancer" and not ((item.get("status") or {}).get("loadBalancer") or {}).get("ingress")
+    ]
+
+
 def daemon_of(stateful_set: Object) -> Daemon:
     """The daemon that a StatefulSet of the role `aistore` runs."""
     meta = stateful_set["metadata"]

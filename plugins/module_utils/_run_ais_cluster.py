@@ -16,7 +16,7 @@ from . import _ais_config as configuration
 from . import _lease as lease
 from ._ais_api import Ais, AisError
 from ._ais_layout import PROXY, TARGET, Daemon, Wanted, bucket_problems, daemons, layout, live_problems, mounted_paths, problems
-from ._ais_observe import Look, look
+from ._ais_observe import Look, look, without_address
 from ._ais_options import DECLARATION, wanted
 from ._ais_restart import Restart, Roller, down, foreseen, outdated, replace_pod
 from ._ais_state import MAP_MAINTENANCE, label
@@ -217,17 +217,28 @@ class _Present:
         found = self._formed(found, patience)
         proxy = found.answering(PROXY)[0]
         differences = self._config_differences(proxy)
-        if differences:
-            self._set_config(proxy, differences)
-        self._each_bucket(proxy, act=True)
+        backend = next((item for item in differences if item.name == "backend"), None)
+        if at_once := [item for item in differences if item is not backend]:
+            self._set_config(proxy, at_once)
+        if backend is None:
+            self._each_bucket(proxy, act=True)
         if outdated(found) or self._misplaced(found):
             self._in_turn(lambda: self._roll(self._look(), roller))
+        if backend is not None:
+            proxy = self._formed(self._look(), patience).answering(PROXY)[0]
+            self._begin_backends(proxy, backend)
+            self._each_bucket(proxy, act=True)
+        if self._wanted.access == "load_balancer" and self._without_address():
+            found = self._watch("load balancers give their addresses", lambda _now: self._without_address(), patience)
         if whole and not any(self._did.values()):
             return found
         # A rebalance begins a moment after the map changed: only two quiet looks in a row are quiet.
         self._watch("the cluster comes to rest", _restless, rebalance_patience)
         self._call.clock.sleep(2 * PERIOD)
         return self._watch("the cluster is at rest", _restless, rebalance_patience)
+
+    def _without_address(self) -> list[str]:
+        return without_address(self._call.cluster, self._wanted.name, self._wanted.namespace)
 
     def _in_turn(self, work: Callable[[], None]) -> None:
         """Holds the cluster's Lease meanwhile: of two runs at once, one restarts daemons."""
@@ -319,7 +330,7 @@ class _Present:
 
     def _note_config(self, differences: list[configuration.Difference]) -> None:
         at_start = configuration.needing_restart([item.name for item in differences])
-        self._did["config"] = [
+        self._did["config"] += [
             {"name": item.name, "before": item.before, "after": item.after, "needs_restart": item.name in at_start} for item in differences
         ]
         for item in differences:
@@ -330,10 +341,22 @@ class _Present:
         self._call.progress("configuration: " + ", ".join(f"{item.name} {item.before} -> {item.after}" for item in differences))
         self._ais.tell(proxy, "PUT", "/v1/cluster", "set-config", configuration.nest({item.name: item.after for item in differences}))
         self._note_config(differences)
-        left = self._config_differences(proxy)
-        if left:
+        names = {item.name for item in differences}
+        if left := [item for item in self._config_differences(proxy) if item.name in names]:
             listed = ", ".join(f"{item.name} is {item.before!r}, declared {item.after!r}" for item in left)
             raise ClusterError(f"AIStore took the configuration and yet reports another: {listed}")
+
+    def _begin_backends(self, proxy: Daemon, difference: configuration.Difference) -> None:
+        """When restarts have brought image and credentials: a target that cannot begin a backend of its configuration ends at its next start. Here it
+        only says so, and the backend leaves the configuration again."""
+        self._set_config(proxy, [difference])
+        for name in sorted(set(difference.after) - set(difference.before)):
+            try:
+                self._ais.tell(proxy, "PUT", "/v1/cluster", "reload-creds", name=name)
+            except AisError as error:
+                self._ais.tell(proxy, "PUT", "/v1/cluster", "set-config", {"backend": difference.before})
+                self._did["config"] = [item for item in self._did["config"] if item["name"] != difference.name]
+                raise ClusterError(f"aistore_backends.{name}: a target cannot begin it, and the former setting is back. {error}") from error
 
     # -- buckets
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ._ais_api import Ais, AisError
 from ._ais_layout import PORTS, PROXY, Wanted, daemons
-from ._ais_observe import Look, look
+from ._ais_observe import Look, look, without_address
 from ._ais_options import DECLARATION, wanted
 from ._module import Call
 
@@ -29,6 +29,7 @@ def run(call: Call) -> dict[str, Any]:
     found = look(
         call.cluster, declared.name, declared.namespace, declared=expected, mountpaths=declared.mountpaths, maintenance=call.params["maintenance"]
     )
+    found.state.unwell.extend(without_address(call.cluster, declared.name, declared.namespace))
     buckets: list[str] = []
     if found.state.uuid and (proxies := found.answering(PROXY)):
         try:

@@ -159,7 +159,7 @@ options:
 seealso:
   - module: slipway.mlops.ais_cluster_info
 notes:
-  - Needs in the namespace the rights to list StatefulSets, Pods and Events, to delete Pods, to read C(pods/log), and C(pods/proxy) with
+  - Needs in the namespace the rights to list StatefulSets, Pods, Services and Events, to delete Pods, to read C(pods/log), and C(pods/proxy) with
     get, create, update, patch and delete; C(nodes) list and C(storageclasses) list for O(state=planned).
 """
 

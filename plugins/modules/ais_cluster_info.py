@@ -56,7 +56,7 @@ options:
 seealso:
   - module: slipway.mlops.ais_cluster
 notes:
-  - Needs in the namespace the rights to list StatefulSets, Pods and Events, to read C(pods/log), and to get C(pods/proxy).
+  - Needs in the namespace the rights to list StatefulSets, Pods, Services and Events, to read C(pods/log), and to get C(pods/proxy).
 """
 
 EXAMPLES = r"""

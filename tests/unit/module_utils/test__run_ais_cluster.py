@@ -47,6 +47,7 @@ class FakeAis(FakeCluster):
         self.buckets: dict[str, Any] = {}
         self.told: list[tuple[str, str, Any]] = []
         self.rebalance_seconds = 3.0
+        self.without: dict[str, str] = {}  # backends that targets cannot begin, and why
         self.moving = 0  # rebalances that the primary knows to run; targets say so a second later
         for daemon in self.daemons:
             self._stateful_set(daemon, "r1")
@@ -105,6 +106,8 @@ class FakeAis(FakeCluster):
             return Response(409, {}, b"cluster membership is currently busy: rebalance[g7] is running")
         if message:
             self.told.append((message["action"], pod, message.get("value")))
+        if message.get("action") == "reload-creds" and message["name"] in self.without:
+            return Response(500, {}, self.without[message["name"]].encode())
         answer = self._answer(daemon, method, match[3], what, message)
         return Response(200, {}, json.dumps(answer).encode())
 
@@ -122,7 +125,8 @@ class FakeAis(FakeCluster):
             return {"providers": {"ais": {"@#": self.buckets}}}
         action, value = message["action"], message.get("value")
         if action == "set-config":
-            self.config = configuration.nest(dict(configuration.flatten(self.config)) | dict(configuration.flatten(value)))
+            backend = {"backend": value.get("backend", self.config.get("backend"))}  # replaced as a whole
+            self.config = configuration.nest(dict(configuration.flatten(self.config)) | dict(configuration.flatten(value))) | backend
         elif action == "start-maintenance":
             self.flags[value["sid"]] = 20 if value["skip_rebalance"] else 4
             if value["skip_rebalance"]:
@@ -131,6 +135,8 @@ class FakeAis(FakeCluster):
         elif action == "stop-maintenance":
             self.flags[value["sid"]] = 0
             self._rebalance(lambda: None)
+        elif action == "reload-creds":
+            assert message["name"] in self.config["backend"]
         elif action == "start":
             self._rebalance(lambda: None)
             return "g7"
@@ -192,6 +198,26 @@ def test_a_backend_that_comes_later_is_set_beside_those_that_are_there() -> None
     assert cluster.config["backend"] == {"gcp": {}, "ais": {"remote": ["http://there:51080"]}, "aws": {}}
     assert run(cluster, backends={"aws": {"secret": "s3-credentials"}})["changed"] is False
     assert run(cluster)["changed"] is False
+
+
+def test_a_backend_begins_when_restarts_have_brought_its_credentials() -> None:
+    cluster = FakeAis()
+    cluster.new_template("aisnode:5.0-aws")
+    declared = {"backends": {"aws": {"secret": "s3-credentials"}}, "buckets": [{"name": "cloud", "provider": "aws"}]}
+    assert len(run(cluster, **declared)["restarts"]) == 6
+    last = [action for action, _pod, _value in cluster.told][-4:]
+    assert last[1:] == ["set-config", "reload-creds", "create-bck"] and cluster.config["backend"] == {"aws": {}}
+
+
+def test_a_backend_that_targets_cannot_begin_is_taken_back() -> None:
+    cluster = FakeAis()
+    cluster.config["backend"] = {"gcp": {}}
+    cluster.without = {"oci": "cannot initialize OCI backend: missing OCI-supporting libraries in the build"}
+    result = run(cluster, backends={name: {"secret": "credentials"} for name in ("aws", "gcp", "oci")})
+    assert (result["failed"], result["changed"], result["config"]) == (True, True, [])
+    assert result["msg"].startswith("aistore_backends.oci: a target cannot begin it, and the former setting is back.")
+    assert "missing OCI-supporting libraries" in result["msg"]
+    assert cluster.config["backend"] == {"gcp": {}}
 
 
 def test_a_configuration_that_does_not_stay_is_an_error() -> None:
@@ -336,7 +362,7 @@ def test_a_target_is_not_taken_out_where_the_cluster_would_not_move_its_objects(
     cluster.config["rebalance"] = {"enabled": False}
     if not over:
         cluster.new_template("aisnode:5.1")
-    with pytest.raises(ClusterError, match="the cluster has rebalance.enabled false and would not move its objects"):
+    with pytest.raises(ClusterError, match=r"the cluster has rebalance\.enabled false and would not move its objects"):
         run(cluster, config={"rebalance": {"enabled": False}}, **over)
     assert cluster.told == []
     if not over:
@@ -345,7 +371,7 @@ def test_a_target_is_not_taken_out_where_the_cluster_would_not_move_its_objects(
 
 def test_maintenance_without_rebalance_is_refused_before_anything_is_sent() -> None:
     cluster = FakeAis()
-    with pytest.raises(Refused, match=r"aistore_maintenance: with aistore_config.rebalance.enabled false"):
+    with pytest.raises(Refused, match=r"aistore_maintenance: with aistore_config\.rebalance\.enabled false"):
         run(cluster, state="planned", maintenance=["w3"], config={"rebalance": {"enabled": False}})
 
 
@@ -392,6 +418,35 @@ def test_the_info_module_reads_and_judges() -> None:
     assert "ais-ais-target-w2-0" in found["reason"] and "wrong bytes" in found["reason"]
 
 
+def balanced(name: str, asked: str) -> tuple[dict[str, Any], Ref]:
+    labels = {"app.kubernetes.io/name": "aistore", "app.kubernetes.io/instance": "ais"}
+    meta = {"name": name, "namespace": "ais", "labels": labels}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"type": "LoadBalancer", "loadBalancerIP": asked}}
+    return service, Ref("v1", "Service", "ais", name)
+
+
+def test_a_service_that_no_load_balancer_serves_is_named() -> None:
+    cluster = FakeAis()
+    service, ref = balanced("ais-ais-target-w1", "192.0.2.11")
+    cluster.put(service)
+    found = info_module.run(Call(info_options(), cluster=cluster, clock=cluster.clock))
+    assert (found["ready"], len(found["problems"])) == (False, 1)
+    assert found["problems"][0].startswith("Service ais-ais-target-w1 has no address: no load balancer has given it one (192.0.2.11 is asked for)")
+    cluster.set_status(ref, {"loadBalancer": {"ingress": [{"ip": "192.0.2.11"}]}})
+    assert info_module.run(Call(info_options(), cluster=cluster, clock=cluster.clock))["ready"] is True
+
+
+def test_the_addresses_of_load_balancers_are_waited_for() -> None:
+    outside: dict[str, Any] = {"access": "load_balancer", "public_addresses": dict.fromkeys(NODES, "192.0.2.11")}
+    cluster = FakeAis()
+    service, ref = balanced("ais-ais-proxy", "")
+    cluster.put(service)
+    with pytest.raises(ClusterError, match="Service ais-ais-proxy has no address"):
+        run(cluster, wait_timeout=20, **outside)
+    cluster.clock.at(cluster.clock.now() + 5, lambda: cluster.set_status(ref, {"loadBalancer": {"ingress": [{"ip": "192.0.2.10"}]}}))
+    assert run(cluster, wait_timeout=20, **outside)["changed"] is False
+
+
 def test_no_cluster_is_said_to_be_none() -> None:
     cluster = FakeAis()
     found = info_module.run(Call(info_options(name="x"), cluster=cluster, clock=cluster.clock))
@@ -416,7 +471,7 @@ def test_buckets_alone_leave_all_else_as_it_is(check_mode: bool) -> None:
     result = run(cluster, check_mode, state="buckets", buckets=[{"name": "new"}], buckets_absent=["old"], config={"lru": {"enabled": True}}, **bare)
     assert result["actions"] == ["bucket new created", "bucket old deleted"]
     assert [action for action, _pod, _value in cluster.told] == ([] if check_mode else ["create-bck", "destroy-bck"])
-    with pytest.raises(Refused, match="copies need as many mount paths on every target; there are 1"):
+    with pytest.raises(Refused, match="copies need as many mount paths on every target"):
         run(cluster, check_mode, state="buckets", buckets=[{"name": "new", "mirror": {"enabled": True, "copies": 2}}], **bare)
 
 
