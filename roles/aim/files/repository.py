@@ -92,8 +92,8 @@ def size_of(folder: Path) -> tuple[int, int]:
     return len(sizes), sum(sizes)
 
 
-def copy(label: str, of: str) -> Path:
-    """A copy of the repository under <UTC time>-<label>, whole or not there. `of`: the version of Aim that wrote it."""
+def copy(label: str, of: str, spare: Path | None = None) -> Path:
+    """A copy of the repository under <UTC time>-<label>, whole or not there. `of`: the version of Aim that wrote it; `spare`: a copy that stays, however old."""
     if not COPIES.is_dir():
         raise Problem("There is no volume for copies (aim_copies_claim is empty).")
     files, size = size_of(REPOSITORY)
@@ -118,6 +118,8 @@ def copy(label: str, of: str) -> Path:
     print(f"copied {files} files, {size} bytes to {target.name}", flush=True)
     kept = sorted(path for path in COPIES.glob(f"*Z-{label}") if path.is_dir())
     for old in kept[: max(0, len(kept) - KEEP)]:
+        if old == spare:
+            continue
         shutil.rmtree(old)
         print(f"removed {old.name}: {KEEP} copies of this kind are kept", flush=True)
     return target
@@ -160,7 +162,7 @@ def restore(name: str) -> None:
     for left in (part, RESTORED, REPLACED) if REPOSITORY.is_dir() else (part,):
         shutil.rmtree(left, ignore_errors=True)
     if REPOSITORY.is_dir():
-        copy(BEFORE_RESTORE, MARK.read_text().strip() if MARK.exists() else "unknown")
+        copy(BEFORE_RESTORE, MARK.read_text().strip() if MARK.exists() else "unknown", spare=source)
     shutil.copytree(source / ".aim", part)
     os.sync()
     shutil.rmtree(RESTORED, ignore_errors=True)

@@ -58,6 +58,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "nfs with local locks": ({**NFS, "aim_nfs_mount_options": ["local_lock=all"]}, "has local_lock=all"),
     "shared but for one pod": ({"aim_volume_is_shared": True, "aim_claim_access_mode": "ReadWriteOncePod"}, "a shared volume is ReadWriteMany"),
     "copies on the repository": ({"aim_copies_claim": "aim-repo"}, "copies belong on another one"),
+    "no copy is kept": ({"aim_copies_kept": 0}, "at least 1 is kept"),
 }
 # What k8s_manifests and k8s_readiness_info said, and what the report then says.
 VERIFIED: dict[str, Any] = {"objects": [{"action": "created", "ready": True}], "seconds": 9}

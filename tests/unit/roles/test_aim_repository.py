@@ -130,6 +130,20 @@ def test_a_copy_comes_back_and_what_was_there_is_kept(care: ModuleType) -> None:
     assert sorted(path.name for path in care.VOLUME.iterdir()) == [".aim", ".slipway-aim-version"]
 
 
+def test_the_copy_that_comes_back_is_not_the_one_that_is_too_old_to_keep(care: ModuleType) -> None:
+    fill(care, "zero")
+    first = care.copy("manual", "3.29.1").name
+    for number in (1, 2, 3):  # each restoration leaves a copy of what was there; "zero" is in the oldest
+        care.restore(first)
+        made = max(care.COPIES.glob("*-before-restore"))
+        made.rename(care.COPIES / f"2026010{number}T000000Z-before-restore")
+        (care.REPOSITORY / "meta" / "chunk").write_text(f"after {number}")
+    oldest, *younger = [name for name in copies(care) if name.endswith("before-restore")]
+    care.restore(oldest)
+    assert (care.REPOSITORY / "meta" / "chunk").read_text() == "zero"
+    assert oldest in copies(care) and set(younger) <= set(copies(care))
+
+
 @pytest.mark.parametrize("killed_at", range(1, 5))
 def test_a_restoration_that_is_killed_is_finished_by_the_next_start_or_never_began(
     care: ModuleType, monkeypatch: pytest.MonkeyPatch, killed_at: int
