@@ -93,7 +93,7 @@ def size_of(folder: Path) -> tuple[int, int]:
 
 
 def copy(label: str, of: str, spare: Path | None = None) -> Path:
-    """A copy of the repository under <UTC time>-<label>, whole or not there. `of`: the version of Aim that wrote it; `spare`: a copy that stays, however old."""
+    """A copy of the repository under <UTC time>-<label>, whole or not there. `of`: Aim's version that wrote it; `spare`: a copy that stays, however old."""
     if not COPIES.is_dir():
         raise Problem("There is no volume for copies (aim_copies_claim is empty).")
     files, size = size_of(REPOSITORY)
