@@ -43,15 +43,17 @@ def run(call: Call) -> Json:
         if not experiment:
             return {"changed": True, "actions": [f"launch training {params['name']}"], "job": "", "run": {}}
         last = plan.latest(_search(server, experiment, f"tags.`{plan.KEY_TAG}` = '{identity}'"))
-        if last and last.status == RUNNING:
-            last = _settled(call, server, last, identity)
+        # One that failed has perhaps failed by one index of a sweep, while others were killed without a word.
+        if last and last.status in (RUNNING, FAILED):
+            last = _settled(call, server, experiment, last, identity)
         if last and last.status == FINISHED:
             call.progress(f"run {last.id} of this content has finished already; another `generation` runs it again")
             return {"changed": False, "job": "", "run": _read(server, last.id)}
         if call.check_mode:
             action = "follow" if last and last.status == RUNNING else "launch"
             return {"changed": action == "launch", "actions": [f"{action} training {params['name']}"], "job": "", "run": {}}
-        launched = last if last and last.status == RUNNING else _start(call, server, experiment, identity, (last.attempt if last else 0) + 1)
+        started = not (last and last.status == RUNNING)
+        launched = last if last and not started else _start(call, server, experiment, identity, (last.attempt if last else 0) + 1)
         name = plan.job_name(params["name"], identity, launched.attempt)
         call.progress(f"run {launched.id} of experiment {params['experiment']}: Job {params['job']['metadata']['namespace']}/{name}")
     # The server may be replaced while the Job runs: no connection is held meanwhile.
@@ -61,15 +63,16 @@ def run(call: Call) -> Json:
         # Somebody launched the same content at the same time, and the API server took their Job: ours is no launch.
         call.progress(f"run {first} of this content was launched at the same time and is followed; run {launched.id} is removed")
         with closing(connection.connect(call)) as server:
-            server.post("runs/update", {"run_id": launched.id, "status": KILLED, "end_time": int(time.time() * 1000)})
+            _end(server, launched.id, KILLED)
             server.post("runs/delete", {"run_id": launched.id})
-        launched = Run(first, RUNNING, launched.attempt)
+        launched, started = Run(first, RUNNING, launched.attempt), False
         result = _apply(call, plan.with_run(params["job"], name, launched.id, experiment))
     with closing(connection.connect(call)) as server:
         if params["wait"]:
-            _settle(server, launched, _live(call, name))
+            _settle(server, experiment, launched, _live(call, name))
         shown = _read(server, launched.id)
-        return {**result, "changed": True, "actions": [f"training {name}: run {launched.id} {shown['status']}"], "job": name, "run": shown}
+        changed = started or bool(result.get("changed"))
+        return {**result, "changed": changed, "actions": [f"training {name}: run {launched.id} {shown['status']}"], "job": name, "run": shown}
 
 
 def _experiment(server: Mlflow, name: str, check_mode: bool) -> str:
@@ -129,21 +132,32 @@ def _live(call: Call, name: str) -> Object | None:
     return call.cluster.get(Ref("batch/v1", "Job", call.params["job"]["metadata"]["namespace"], name))
 
 
-def _settled(call: Call, server: Mlflow, run: Run, identity: str) -> Run:
-    """A run that says RUNNING, after a look at its Job: the pod may have died without a word while nobody followed it."""
+def _settled(call: Call, server: Mlflow, experiment: str, run: Run, identity: str) -> Run:
+    """A run that has not finished, after a look at its Job: the pod may have died without a word while nobody followed it."""
     live = _live(call, plan.job_name(call.params["name"], identity, run.attempt))
-    if plan.verdict(live) == RUNNING or live is None:  # without a Job the launch stopped in between, and goes on now
+    verdict = plan.verdict(live)
+    if verdict in (RUNNING, None):  # without a Job the launch stopped in between, and goes on now
         return run
-    _settle(server, run, live)
-    return Run(run.id, plan.verdict(live) or RUNNING, run.attempt)
+    if not call.check_mode:
+        _settle(server, experiment, run, live)
+    return Run(run.id, verdict or RUNNING, run.attempt)
 
 
-def _settle(server: Mlflow, run: Run, live: Object | None) -> None:
+def _settle(server: Mlflow, experiment: str, run: Run, live: Object | None) -> None:
     """The run's state as the Job's. The pod says it itself; this is for the one that was killed, or never started."""
     status = server.get("runs/get", run_id=run.id)["run"]["info"]["status"]
     wanted = plan.verdict(live) or (FAILED if status == RUNNING else status)
-    if wanted not in (status, RUNNING):
-        server.post("runs/update", {"run_id": run.id, "status": wanted, "end_time": int(time.time() * 1000)})
+    if wanted == RUNNING:
+        return
+    if wanted != status:
+        _end(server, run.id, wanted)
+    # Runs below it (the indexes of a sweep, or the program's own) have nobody any more who could end them.
+    for left in _search(server, experiment, f"tags.`mlflow.parentRunId` = '{run.id}' AND attributes.status = '{RUNNING}'"):
+        _end(server, left["info"]["run_id"], FAILED)
+
+
+def _end(server: Mlflow, run: str, status: str) -> None:
+    server.post("runs/update", {"run_id": run, "status": status, "end_time": int(time.time() * 1000)})
 
 
 def _read(server: Mlflow, identity: str) -> Json:

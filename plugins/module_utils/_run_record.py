@@ -20,7 +20,7 @@ ENDS = {
     "Inventory": "Only the inventory was looked at; it can work. `ansible-playbook playbooks/plan.yml` says what site.yml would do.",
     "Images": "The registry holds the images of the workloads.",
     "Uninstall": "What site.yml made is gone; claims, volumes, generated Secrets, namespaces and the content of disks stay until they are named.",
-    "Training": "The Job has ended and its run is in MLflow.",
+    "Training": "The run is in MLflow, in the state that is told above: RUNNING where the Job was launched and not followed.",
     "Load": "The load has ended, and what it put there is gone. The report of the next `playbooks/verify.yml` shows what was measured.",
     "Restore": "The database holds what the dump holds.",
 }

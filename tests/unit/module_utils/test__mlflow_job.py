@@ -104,8 +104,14 @@ class Tracking:
         if name == "runs/update":
             self.runs[body["run_id"]]["status"] = body["status"]
             return {}
-        asked = {identity: run for identity, run in self.runs.items() if any(f"'{tag['value']}'" in body["filter"] for tag in run["tags"])}
+        wanted = [part.split(" = ") for part in body["filter"].split(" AND ")]
+        asked = {identity: run for identity, run in self.runs.items() if all(self.has(run, name, value.strip("'")) for name, value in wanted)}
         return {"runs": [{"info": {"run_id": identity, "status": run["status"]}, "data": {"tags": run["tags"]}} for identity, run in asked.items()]}
+
+    @staticmethod
+    def has(run: dict[str, Any], name: str, value: str) -> bool:
+        tags = {f"tags.`{tag['key']}`": tag["value"] for tag in run["tags"]}
+        return value == (run["status"] if name == "attributes.status" else tags.get(name))
 
     def close(self) -> None: ...
 
@@ -128,20 +134,28 @@ class World:
         if there and run_of(there) != run_of(job):
             return {"changed": False, "failed": True, "msg": "spec.template: field is immutable"}
         stored, _new = self.cluster.apply(job, "test")
+        changed = there is None
         if self.ends:
             for live in self.cluster.objects.values():
                 if live["metadata"]["name"] == stored["metadata"]["name"]:
                     live["status"] = condition(self.ends)["status"]
-        return {"changed": True, "failed": True, "msg": "it failed"} if self.ends == "Failed" else {"changed": True}
+        return {"changed": changed, "failed": True, "msg": "it failed"} if self.ends == "Failed" else {"changed": changed}
 
     def train(self, **params: Any) -> dict[str, Any]:
         given = {name: option.get("default") for name, option in _run_mlflow_job.ARGUMENTS.items()}
         given |= {"namespace": "ml", "name": "a", "experiment": "e", "job": JOB, **params}
         return _run_mlflow_job.run(Call(given, cluster=self.cluster, clock=FakeClock(), check_mode=bool(params.get("check"))))
 
-    def other(self) -> str:
-        """A run that another launcher makes."""
-        return str(self.tracking.post("runs/create", {"tags": []})["run"]["info"]["run_id"])
+    def other(self, **tags: str) -> str:
+        """A run that somebody else makes: another launcher, or with tags the pod of an index."""
+        made = self.tracking.post("runs/create", {"tags": [{"key": key, "value": value} for key, value in tags.items()]})
+        return str(made["run"]["info"]["run_id"])
+
+    def ended(self, kind: str) -> None:
+        """The Jobs end while nobody follows."""
+        for ref, live in self.cluster.objects.items():
+            if ref.kind == "Job":
+                live["status"] = condition(kind)["status"]
 
     def jobs(self) -> list[str]:
         return [ref.name for ref in self.cluster.objects if ref.kind == "Job"]
@@ -179,9 +193,10 @@ def test_what_failed_is_tried_again_as_a_new_run(world: World) -> None:
 
 def test_what_still_runs_is_followed_and_not_launched_again(world: World) -> None:
     world.ends = None
-    world.train(wait=False)
+    assert world.train(wait=False)["changed"]
     world.ends = "Complete"
-    assert world.train()["run"]["status"] == "FINISHED"
+    result = world.train()
+    assert result["run"]["status"] == "FINISHED" and not result["changed"], "nothing was started, nothing applied"
     assert world.states() == ["FINISHED"] and len(world.jobs()) == 1
 
 
@@ -190,25 +205,46 @@ def test_a_launch_that_stopped_before_its_job_goes_on(world: World) -> None:
     world.train(wait=False)
     world.cluster.objects = {ref: live for ref, live in world.cluster.objects.items() if ref.kind != "Job"}
     world.ends = "Complete"
-    world.train()
+    assert world.train()["changed"], "its Job was applied"
     assert world.states() == ["FINISHED"]
 
 
 def test_a_run_whose_job_failed_while_nobody_looked_is_settled_first(world: World) -> None:
     world.ends = None
     world.train(wait=False)
-    for ref, live in world.cluster.objects.items():
-        if ref.kind == "Job":
-            live["status"] = condition("Failed")["status"]
+    world.ended("Failed")
+    world.ends = "Complete"
+    assert world.train()["changed"]
+    assert world.states() == ["FAILED", "FINISHED"]
+
+
+@pytest.mark.parametrize("told", ["RUNNING", "FAILED"], ids=["nobody said a word", "the pod of another index failed the parent"])
+def test_runs_below_one_whose_job_was_killed_end_with_it(world: World, told: str) -> None:
+    world.ends = None
+    parent = world.train(wait=False)["run"]["id"]
+    done, left = (world.other(**{"mlflow.parentRunId": parent}) for _ in range(2))
+    foreign = world.other(**{"mlflow.parentRunId": "r99"})
+    world.tracking.runs[done]["status"] = "FINISHED"
+    world.tracking.runs[parent]["status"] = told
+    world.ended("Failed")
     world.ends = "Complete"
     world.train()
-    assert world.states() == ["FAILED", "FINISHED"]
+    assert [world.tracking.runs[run]["status"] for run in (parent, done, left, foreign)] == ["FAILED", "FINISHED", "FAILED", "RUNNING"]
+
+
+def test_runs_below_one_that_goes_on_go_on(world: World) -> None:
+    world.ends = None
+    parent = world.train(wait=False)["run"]["id"]
+    world.other(**{"mlflow.parentRunId": parent})
+    world.train()
+    assert world.states() == ["RUNNING", "RUNNING"]
 
 
 def test_of_two_launchers_at_once_the_later_follows_the_earlier(world: World) -> None:
     world.first = world.other()
     result = world.train()
-    assert not result.get("failed") and result["run"] == {**result["run"], "id": "r1", "status": "FINISHED"}
+    assert not result.get("failed") and not result["changed"], "the Job is another launcher's"
+    assert result["run"] == {**result["run"], "id": "r1", "status": "FINISHED"}
     assert world.states() == ["FINISHED", "KILLED"] and world.tracking.runs["r2"]["deleted"] and len(world.jobs()) == 1
 
 
@@ -219,6 +255,15 @@ def test_check_mode_foresees_a_launch_whose_experiment_would_only_come(world: Wo
 def test_check_mode_writes_nothing(world: World) -> None:
     result = world.train(check=True)
     assert result["changed"] and world.states() == [] and world.jobs() == []
+
+
+@pytest.mark.parametrize(("kind", "changed"), [("Failed", True), ("Complete", False)])
+def test_check_mode_after_a_pod_died_foresees_the_next_step_and_writes_nothing(world: World, kind: str, changed: bool) -> None:
+    world.ends = None
+    world.train(wait=False)
+    world.ended(kind)
+    assert world.train(check=True)["changed"] is changed
+    assert world.states() == ["RUNNING"] and len(world.jobs()) == 1
 
 
 def test_a_missing_experiment_is_refused_with_the_way_out(world: World) -> None:

@@ -135,7 +135,7 @@ def test_a_refused_inventory_is_no_half_run() -> None:
         ("Uninstall", {}, "What site.yml made is gone"),
         ("Uninstall", {"tags": ("aim",)}, "What the chosen hosts and tags have of it is gone"),
         ("Uninstall", {"limit": "w1"}, "What the chosen hosts and tags have of it is gone"),
-        ("Training", {}, "The Job has ended"),
+        ("Training", {}, "The run is in MLflow, in the state that is told above"),
         ("Load", {}, "The load has ended"),
         ("Restore", {}, "The database holds"),
         ("Hosts", {}, "NOT VERIFIED"),
