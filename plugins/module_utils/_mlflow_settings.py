@@ -73,12 +73,14 @@ def upgrade_problems(settings: Settings, running: Running | None) -> list[str]:
     """Everything that forbids to go from what runs to these settings."""
     if running is None:
         return []
-    found = []
+    found, state = [], f"{settings.namespace}/{settings.name}-state"
     if _version(settings.version) < _version(running.version):
         found.append(
-            f"The database was brought to MLflow {running.version} and {settings.version} is wanted: its schema is too new for the older server, which "
-            f"refuses to start then. Set mlflow_version back to {running.version}, or restore the dump taken before the upgrade "
-            f"(playbooks/postgresql_restore.yml) and then remove the ConfigMap {settings.namespace}/{settings.name}-state, which notes the version."
+            f"The database was, or was about to be, brought to MLflow {running.version}, and {settings.version} is wanted: with that schema, which is too new "
+            f"for the older server, it refuses to start. Set mlflow_version back to {running.version}. Or go back: restore the dump taken before the upgrade "
+            f"(playbooks/postgresql_restore.yml) and then remove the ConfigMap {state}, which notes the version. If the migration never began (the "
+            f"container migrate of the Job {settings.name}-migrate-... did not start, as with a version that has no image), the database is as it was: "
+            "remove that Job and the ConfigMap."
         )
     old, new = running.artifacts_destination.rstrip("/"), settings.artifacts_destination.rstrip("/")
     if old and old != new and settings.artifacts_moved_from.rstrip("/") != old and running.has_data is not False:

@@ -17,6 +17,7 @@ from ._model import ClusterError, Forbidden, Object, Ref, Refused
 from ._module import Call
 
 VERSION = "app.kubernetes.io/version"  # label of the Deployment
+ADMIN, PREFIX = "MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_STATIC_PREFIX"  # variables of a server that decide how it is asked
 
 _TEXT: dict[str, Any] = {"type": "str", "default": ""}
 _LIST: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
@@ -133,13 +134,24 @@ def run(call: Call) -> dict[str, Any]:
         admin_username=login.get("username") or "",
         extra=params["extra_environment"] or {},
     )
+    wanted = environment.server(settings, database, store, server)
     return {
         "changed": False,
+        "answers_as_declared": live is not None and _access(_environment(live)) == _access(wanted),
         "running_version": (live["metadata"].get("labels") or {}).get(VERSION, "") if live else "",
         "database_environment": environment.database(settings, database),
         "store_environment": environment.store(settings, store),
-        "server_environment": environment.server(settings, database, store, server),
+        "server_environment": wanted,
     }
+
+
+def _environment(live: Object) -> list[environment.Entry]:
+    return [entry for container in live["spec"]["template"]["spec"]["containers"] for entry in container.get("env") or []]
+
+
+def _access(entries: list[environment.Entry]) -> dict[str, str]:
+    """How a server with these variables is asked: its path, and who logs in."""
+    return {entry["name"]: entry.get("value", "") for entry in entries if entry["name"] in (ADMIN, PREFIX)}
 
 
 def _admin_password(call: Call, login: dict[str, Any]) -> str | None:
@@ -182,12 +194,11 @@ def _running(call: Call, settings: Settings, login: dict[str, Any], live: Object
 
 def _has_data(call: Call, settings: Settings, live: Object, login: dict[str, Any]) -> bool | None:
     """Whether there are runs or experiments whose artifacts a new destination would lose; None where the server does not say."""
-    containers = live["spec"]["template"]["spec"]["containers"]
-    was_closed = any(entry["name"] == "MLFLOW_AUTH_ADMIN_USERNAME" for container in containers for entry in container.get("env", []))
+    access = _access(_environment(live))
     try:
-        password = read_secret(call.cluster, settings.namespace, login.get("secret_name") or "mlflow-admin", "password") if was_closed else None
-        credentials = Credentials(login.get("username") or "admin", password) if password else Credentials()
-        with closing(by_service(call.cluster, settings.namespace, settings.name, credentials, settings.static_prefix)) as server:
+        password = read_secret(call.cluster, settings.namespace, login.get("secret_name") or "mlflow-admin", "password") if ADMIN in access else None
+        credentials = Credentials(access[ADMIN], password) if password else Credentials()
+        with closing(by_service(call.cluster, settings.namespace, settings.name, credentials, access.get(PREFIX, ""))) as server:
             experiments = server.post("experiments/search", {"max_results": 1000, "view_type": "ALL"}).get("experiments", [])
             ids = [str(experiment["experiment_id"]) for experiment in experiments]
             if any(identity != DEFAULT_ID for identity in ids):

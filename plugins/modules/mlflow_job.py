@@ -12,7 +12,7 @@ description:
   - Makes an MLflow run, starts a Job that is told its number, follows it, and brings the run to the state in which the Job ended.
   - The same content is trained once. A launch that finished is found again by a tag of its run, whatever became of the Job; one that still runs is followed;
     one that failed is tried again as a new run. No Docker is needed where this runs.
-  - RV(ignore:changed) says that something was started or applied, not that it was followed. Runs below one whose Job has ended, and which still say that they
+  - C(changed) says that something was started or applied, not that it was followed. Runs below one whose Job has ended, and which still say that they
     run, are set to V(FAILED).
 author:
   - The slipway authors (@slipway-mlops)

@@ -25,7 +25,7 @@ options:
     type: str
     default: mlflow
   version:
-    description: The wanted version. An older one than that to which the database was brought is refused.
+    description: The wanted version. An older one than that to which the database was, or was about to be, brought is refused.
     type: str
     required: true
   replicas:
@@ -225,6 +225,10 @@ running_version:
   returned: success
   type: str
   sample: 3.17.2
+answers_as_declared:
+  description: Whether a server runs that is reached at this path, and logs in whom these settings say. A look ahead can ask no other one.
+  returned: success
+  type: bool
 database_environment:
   description: C(env) of a container that opens the database.
   returned: success

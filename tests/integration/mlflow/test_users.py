@@ -25,6 +25,7 @@ def basic(user: str, password: str) -> str:
 @pytest.fixture(scope="module")
 def password(mlflow: Mlflow) -> Iterator[str]:
     """The administrator's, of a server that asks for it."""
+    mlflow.play("--check", **CLOSED)
     mlflow.play(**CLOSED)
     data = json.loads(kubectl("get", "secret", "mlflow-admin", "-o", "json"))["data"]
     yield base64.b64decode(data["password"]).decode()
@@ -93,3 +94,25 @@ def test_a_training_logs_in_and_its_password_is_in_no_argument(mlflow: Mlflow, p
         until("the end of the run", lambda: [run["status"] for run in parents(mlflow, "login")] == ["FINISHED"])
     finally:
         mlflow.env = {}
+
+
+def test_the_password_is_changed_as_the_documentation_tells(mlflow: Mlflow, password: str) -> None:
+    """In MLflow, then in the Secret, by which the role's own clients log in. The last of this file: `password` is the old one from here on."""
+    new = "another-" + password[:12]
+    status, answer = post(mlflow, "/api/2.0/mlflow/users/update-password", {"username": "admin", "password": new}, "admin", password, "PATCH")
+    assert status == 200, answer
+    kubectl("patch", "secret", "mlflow-admin", "-p", json.dumps({"stringData": {"password": new}}))
+    assert mlflow.status(EXPERIMENTS, method="POST", Authorization=basic("admin", password)) == 401
+    assert mlflow.status(EXPERIMENTS, method="POST", Authorization=basic("admin", new)) == 200
+    assert changed(mlflow.play(**CLOSED)) == 0, "the role has logged in for its experiments, and left the Secret alone"
+    assert base64.b64decode(kubectl("get", "secret", "mlflow-admin", "-o", "jsonpath={.data.password}")).decode() == new
+    # Servers that start with it find the user made, and keep what MLflow was told.
+    kubectl("delete", "pods", "-l", "app.kubernetes.io/name=mlflow")
+    mlflow.wait_ready()
+    assert mlflow.status(EXPERIMENTS, method="POST", Authorization=basic("admin", new)) == 200
+
+
+def test_a_look_ahead_at_a_server_that_would_be_opened_has_nobody_to_ask(mlflow: Mlflow, password: str) -> None:
+    """And is no failure, neither in this direction nor, in the fixture's, the other."""
+    mlflow.play("--check", mlflow_experiments=CLOSED["mlflow_experiments"], mlflow_replicas=1)
+    mlflow.play("--check", **{**CLOSED, "mlflow_static_prefix": "/ml"})

@@ -46,13 +46,30 @@ def test_nothing_there_allows_everything(cluster: FakeCluster) -> None:
 def test_the_guards_outlive_the_server(cluster: FakeCluster) -> None:
     """After playbooks/uninstall.yml, and when a run was killed before the new servers came."""
     note(cluster, "3.18.1", "s3://mlflow/artifacts")
-    with pytest.raises(Refused, match=r"was brought to MLflow 3\.18\.1 and 3\.17\.2 is wanted"):
+    with pytest.raises(Refused, match=r"was about to be, brought to MLflow 3\.18\.1, and 3\.17\.2 is wanted.*ml/mlflow-state.*migration never began"):
         ask(mlflow, cluster, **settings())
     note(cluster, "3.17.2", "s3://elsewhere/artifacts")
     with pytest.raises(Refused, match="did not say whether there are experiments"):
         ask(mlflow, cluster, **settings())
     note(cluster, "3.17.2", "s3://mlflow/artifacts/")
     assert ask(mlflow, cluster, **settings())["running_version"] == "", "no server is there that could be asked for experiments"
+
+
+OPEN: dict[str, Any] = {}
+CLOSED: dict[str, Any] = {"authentication": {"is_enabled": True, "username": "admin", "secret_name": "mlflow-admin"}}
+BELOW: dict[str, Any] = {"static_prefix": "/ml"}
+
+
+@pytest.mark.parametrize("live", [OPEN, CLOSED, BELOW, None], ids=["open", "closed", "below a prefix", "not there"])
+@pytest.mark.parametrize("wanted", [OPEN, CLOSED, BELOW], ids=["open", "closed", "below a prefix"])
+def test_a_server_can_be_asked_as_declared_when_it_runs_so(cluster: FakeCluster, live: dict[str, Any] | None, wanted: dict[str, Any]) -> None:
+    """Login and path of the server that runs may only come to be what is declared."""
+    if live is not None:
+        environment = ask(mlflow, cluster, **settings(**live))["server_environment"]
+        pod = {"containers": [{"name": "mlflow", "env": environment}]}
+        server = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "mlflow", "namespace": "ml"}, "spec": {"template": {"spec": pod}}}
+        cluster.apply(server, "test")
+    assert ask(mlflow, cluster, **settings(**wanted))["answers_as_declared"] is (live is wanted)
 
 
 def test_a_password_file_with_a_line_break_is_refused(cluster: FakeCluster, tmp_path: Path) -> None:
