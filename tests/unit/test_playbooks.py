@@ -40,6 +40,19 @@ def test_names_of_workloads_are_those_of_the_roles() -> None:
     assert seen > 10
 
 
+def test_every_image_that_a_role_takes_from_the_registry_is_built() -> None:
+    (play,) = load("playbooks/images.yml")
+    values, known = play["vars"], defaults()
+    built = {image["name"].replace("{{ images_client }}", values["images_client"]).partition("/")[2] for image in values["images_all"].values()}
+    prefix = "{{ slipway_image_registry | default('') ~ '/' if slipway_image_registry | default('') else '' }}"
+    taken = {name: value.removeprefix(prefix) for name, value in known.items() if str(value).startswith(prefix)}
+    plain = {name: re.sub(r"\{\{ (\w+) \}\}", lambda found: str(known[found[1]]), value) for name, value in taken.items()}
+    assert len(plain) > 6 and {name: image for name, image in plain.items() if image not in built} == {}
+    options = load("playbooks/vars/shared.yml")["argument_specs"]["main"]["options"]["slipway_images"]
+    assert options["choices"] == options["default"] == list(values["images_all"])
+    assert all((ROOT / "images" / name / "Containerfile").exists() for name in values["images_all"] if name != "training")
+
+
 def test_verify_forgets_the_results_of_every_role_that_it_judges() -> None:
     """What a role registered in an earlier stage would be taken for what was read back."""
     plays = load("playbooks/verify.yml")
