@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,28 @@ def test_every_image_that_a_role_takes_from_the_registry_is_built() -> None:
     options = load("playbooks/vars/shared.yml")["argument_specs"]["main"]["options"]["slipway_images"]
     assert options["choices"] == options["default"] == list(values["images_all"])
     assert all((ROOT / "images" / name / "Containerfile").exists() for name in values["images_all"] if name != "training")
+
+
+@pytest.mark.parametrize(
+    ("inventory", "given", "deployed"),
+    [
+        ("ais_targets: {hosts: {w1: {}}}", {}, ["aistore", "postgresql", "mlflow", "aim"]),
+        ("ais_targets: {hosts: {w1: {}}}", {"postgresql_is_external": True}, ["aistore", "mlflow", "aim"]),
+        ("ais_targets: {hosts: {}}", {"postgresql_is_external": "false"}, ["postgresql", "mlflow", "aim"]),
+        ("k8s_cluster: {hosts: {w1: {}}}", {"slipway_workloads": ["aistore", "aim"]}, ["aim"]),
+    ],
+    ids=["all", "a PostgreSQL of somebody else's", "no host for AIStore", "no group for it"],
+)
+def test_only_what_is_deployed_is_looked_for(tmp_path: Path, inventory: str, given: dict[str, Any], deployed: list[str]) -> None:
+    """verify.yml asks for these sets and tells of these services; one that nobody made is never ready."""
+    (tmp_path / "hosts.yml").write_text("all: {children: {%s}}\n" % inventory)
+    values = {**load("playbooks/vars/aistore.yml"), **load("playbooks/vars/workloads.yml"), **given}
+    argv = [str(Path(sys.executable).with_name("ansible")), "localhost", "-i", str(tmp_path / "hosts.yml"), "-m", "debug", "-a", "msg={{ workloads_deployed }}"]
+    environ = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
+    said = subprocess.run([*argv, "-e", json.dumps(values)], cwd=ROOT, env=environ, capture_output=True, text=True, check=True).stdout
+    assert json.loads("{" + said.partition(" => {")[2])["msg"] == deployed
+    (asked,) = [task for play in load("playbooks/verify.yml") for task in play.get("tasks") or () if "slipway.mlops.k8s_readiness_info" in task]
+    assert asked["slipway.mlops.k8s_readiness_info"]["sets"] == "{{ workloads_deployed | map('extract', workloads_set_of) }}"
 
 
 def test_verify_forgets_the_results_of_every_role_that_it_judges() -> None:
