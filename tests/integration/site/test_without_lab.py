@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 from the_lab import ANSIBLE_PLAYBOOK, ROOT
 
-STAGES = ["hosts", "nodes", "labels", "apps", "verify", "plan", "site", "uninstall"]
+STAGES = ["hosts", "nodes", "labels", "apps", "verify", "plan", "site", "uninstall", "training", "postgresql_restore", "aisloader"]
 
 INVENTORY = """
 all:
