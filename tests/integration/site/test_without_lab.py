@@ -91,3 +91,15 @@ def test_a_look_ahead_that_could_not_look_ends_with_an_error(tmp_path: Path) -> 
     assert code
     assert "This could not be looked at:\n" in output and "NOT ALL WAS SEEN" in output
     assert output.count("FAILED  slipway.mlops") == 1, "a host that is gone is told once"
+
+
+def test_a_look_ahead_goes_on_past_a_workload_that_fails_and_tells_each_reason_once(tmp_path: Path) -> None:
+    """AIStore's, PostgreSQL's and MLflow's is the cluster that does not answer; Aim's is its own, too."""
+    given = ["--tags", "aistore,postgresql,mlflow,aim", "-e", f"slipway_kubeconfig={tmp_path}/none", "-e", '{"aim_copies_kept": 0}']
+    code, output, contacted = play(tmp_path, "plan", INVENTORY, *given)
+    assert code and not contacted
+    told = output.split("This could not be looked at:")[1].partition("PLAY RECAP")[0]
+    assert "aim_copies_kept is 0" in told and told.count(f"{tmp_path}/none") == 1
+    failed = output.split("SLIPWAY")[-1]
+    assert all(f"FAILED  slipway.mlops.{role}: " in failed for role in ("aistore", "postgresql", "mlflow", "aim")), failed
+    assert "undefined" not in output, "what follows from a failure is no second one"
