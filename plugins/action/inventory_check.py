@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ class ActionModule(ActionBase):
         for group in args["required_groups"]:
             if not inventory.groups.get(group):
                 findings.problems.append(f"group `{group}` is missing or empty; the inventory must name its hosts")
-        findings.problems += _type_errors(inventory, specs) + _missing_files(inventory)
+        findings.problems += _type_errors(inventory, specs) + _missing_files(inventory) + _unnamed_cluster(inventory, os.environ)
         result.update(changed=False, warnings_found=findings.warnings)
         if findings.warnings:
             result["warnings"] = findings.warnings
@@ -101,6 +103,16 @@ def _missing_files(inventory: _inventory.Inventory) -> list[str]:
         if isinstance(path, str) and path and not Path(path).expanduser().is_file():
             named.setdefault(path, []).append(host)
     return [f"`slipway_registry_auth_file: {path}` ({_inventory.where(hosts, inventory)}): no such file on this machine" for path, hosts in named.items()]
+
+
+def _unnamed_cluster(inventory: _inventory.Inventory, environ: Mapping[str, str]) -> list[str]:
+    """What may delete takes no cluster that nobody named, and would say so only after hosts were changed."""
+    if environ.get("K8S_AUTH_KUBECONFIG") or environ.get("K8S_AUTH_HOST"):
+        return []
+    hosts = [host for host, values in inventory.hosts.items() if values.get("slipway_kubeconfig", "") == ""]
+    if not hosts:
+        return []
+    return [f"`slipway_kubeconfig` is empty ({_inventory.where(hosts, inventory)}): name the cluster, for example by `slipway_kubeconfig: ~/.kube/config`"]
 
 
 def _type_errors(inventory: _inventory.Inventory, specs: dict[str, dict[str, Any]]) -> list[str]:

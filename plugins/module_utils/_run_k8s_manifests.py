@@ -74,7 +74,7 @@ def run(call: Call) -> dict[str, Any]:
     call.patience = min(call.patience, wait or call.patience)  # who waits five seconds for all does not wait a minute for an answer
     if (params["state"] == "absent" or params["prune"]) and not call.names_cluster:
         raise Refused(
-            ["Objects may be deleted, and no cluster is named: set `kubeconfig` (or `host`) or K8S_AUTH_KUBECONFIG; ~/.kube/config is not taken for that."]
+            ["Objects may be deleted, and no cluster is named: set slipway_kubeconfig (`kubeconfig`), `host` or K8S_AUTH_KUBECONFIG; nothing else counts."]
         )
     cluster = call.cluster
     call.progress(f"{owner.name}: {cluster.server}" + (f" (context {cluster.context})" if cluster.context else ""))

@@ -17,7 +17,7 @@ STAGES = ["hosts", "nodes", "labels", "apps", "verify", "plan", "site", "uninsta
 
 INVENTORY = """
 all:
-  vars: {ansible_ssh_executable: SSH, ansible_python_interpreter: /usr/bin/python3}
+  vars: {ansible_ssh_executable: SSH, ansible_python_interpreter: /usr/bin/python3, slipway_kubeconfig: ~/.kube/config}
   children:
     k8s_cluster: {hosts: {w1: {ansible_host: 192.0.2.1}, w2: {ansible_host: 192.0.2.2}}}
     ais_targets: {hosts: {w1: {}}}
@@ -26,14 +26,14 @@ all:
 """
 
 
-def play(folder: Path, book: str, inventory: str, *arguments: str) -> tuple[int, str, bool]:
+def play(folder: Path, book: str, inventory: str, *arguments: str, **variables: str) -> tuple[int, str, bool]:
     """Exit code, output, and whether any host was contacted."""
     ssh, contacted = folder / "ssh", folder / "contacted"
     ssh.write_text(f"#!/bin/sh\ntouch {contacted}\nexit 255\n")
     ssh.chmod(0o755)
     (folder / "hosts.yml").write_text(inventory.replace("SSH", str(ssh)))
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    environ = {**clean, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "KUBECONFIG": "/dev/null"}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "K8S_AUTH_"))}
+    environ = {**clean, **variables, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "KUBECONFIG": "/dev/null"}
     argv = [ANSIBLE_PLAYBOOK, str(ROOT / f"playbooks/{book}.yml"), "-i", str(folder / "hosts.yml"), *arguments]
     done = subprocess.run(argv, cwd=folder, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
     return done.returncode, done.stdout + done.stderr, contacted.exists()
@@ -59,6 +59,8 @@ def test_no_playbook_touches_a_host_before_the_inventory_is_known_to_make_sense(
             "`slipway_registry_auth_file: /none` (all hosts): no such file on this machine",
         ),
         (INVENTORY.replace("vars: {", "vars: {aim_ui_workers: many, "), "aim_ui_workers"),
+        (INVENTORY.replace("~/.kube/config", '""'), "`slipway_kubeconfig` is empty (all hosts): name the cluster"),
+        (INVENTORY.replace(", slipway_kubeconfig: ~/.kube/config", ""), "`slipway_kubeconfig` is empty (all hosts): name the cluster"),
     ],
 )
 def test_what_is_wrong_is_refused_in_one_message(tmp_path: Path, wrong: str, message: str) -> None:
@@ -69,6 +71,17 @@ def test_what_is_wrong_is_refused_in_one_message(tmp_path: Path, wrong: str, mes
 
 def test_an_inventory_that_makes_sense_passes(tmp_path: Path) -> None:
     assert play(tmp_path, "inventory", INVENTORY)[::2] == (0, False)
+
+
+@pytest.mark.parametrize("name", ["K8S_AUTH_KUBECONFIG", "K8S_AUTH_HOST"])
+def test_the_environment_may_name_the_cluster(tmp_path: Path, name: str) -> None:
+    assert play(tmp_path, "inventory", INVENTORY.replace("~/.kube/config", '""'), **{name: "there"})[::2] == (0, False)
+
+
+def test_the_example_passes_as_it_is(tmp_path: Path) -> None:
+    argv = [ANSIBLE_PLAYBOOK, "playbooks/inventory.yml", "-i", "inventories/example"]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "K8S_AUTH_"))}
+    subprocess.run(argv, cwd=ROOT, env={**clean, "HOME": str(tmp_path)}, stdin=subprocess.DEVNULL, capture_output=True, check=True)
 
 
 def test_verify_reports_hosts_that_nobody_can_reach_and_a_cluster_that_does_not_answer(tmp_path: Path) -> None:
