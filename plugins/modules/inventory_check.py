@@ -13,6 +13,7 @@ description:
     a variable of ours are warnings, since other collections use such prefixes, too.
   - Values are checked against the argument specifications of the roles; the roles of AIStore against the planning worksheet of its guide
     (targets, proxies, exactly one initial primary, the same mount paths everywhere); addresses and ranges by C(netaddr).
+  - The cluster must be named, by C(slipway_kubeconfig), E(K8S_AUTH_KUBECONFIG) or E(K8S_AUTH_HOST), since what may delete takes no other.
   - Runs on the controller. It connects to no host and to no cluster, and it changes nothing.
 options:
   required_groups:
