@@ -349,10 +349,12 @@ def test_twenty_writers_lose_no_point_while_the_ui_is_asked(aim: Aim) -> None:
     reader = threading.Thread(target=look)
     reader.start()
     began = time.monotonic()
-    hashes = aim.exec(WRITERS, WRITE, TRACKING, str(points), timeout=600).split()
+    try:
+        hashes = aim.exec(WRITERS, WRITE, TRACKING, str(points), timeout=600).split()
+    finally:
+        over.set()
+        reader.join()
     seconds = time.monotonic() - began
-    over.set()
-    reader.join()
     assert len(hashes) == 20
     expected = [step * 0.5 for step in range(points)]
 
