@@ -18,6 +18,8 @@ from ._model import Cluster, ClusterError
 WORKERS = 8  # daemons asked at a time
 PATIENCE = 10.0  # seconds for one answer
 SILENCE = 3.0  # seconds for which one that gives none is asked again: who waits looks again anyway, and all others wait for this one
+# Statuses of a daemon that will do it, only not now: data moves, or has begun to (409), or a primary that restarted is not ready yet (503).
+NOT_NOW = (409, 503)
 
 
 class AisError(ClusterError):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ._ais_api import Ais, AisError
+from ._ais_api import NOT_NOW, Ais, AisError
 from ._ais_layout import PROXY, TARGET, Daemon
 from ._ais_observe import Look, daemon_of, runs
 from ._ais_state import MAP_MAINTENANCE, NODE_STARTED, label
@@ -184,7 +184,7 @@ class Roller:
             try:
                 self._ais.tell(now.answering(PROXY)[0], "PUT", "/v1/cluster", action, {"sid": now.identity(daemon), **value})
             except AisError as error:
-                if error.status != 409:  # data has begun to move, as it does when a target has just come back
+                if error.status not in NOT_NOW:
                     raise
                 return [str(error)]
             return []

@@ -14,7 +14,7 @@ from typing import Any
 
 from . import _ais_config as configuration
 from . import _lease as lease
-from ._ais_api import Ais, AisError
+from ._ais_api import NOT_NOW, Ais, AisError
 from ._ais_layout import PROXY, TARGET, Daemon, Wanted, bucket_problems, daemons, layout, live_problems, mounted_paths, problems
 from ._ais_observe import Look, look, without_address
 from ._ais_options import DECLARATION, wanted
@@ -302,7 +302,7 @@ class _Present:
             try:
                 answer = self._ais.tell(found.answering(PROXY)[0], "PUT", "/v1/cluster", "start", {"kind": "rebalance"})
             except AisError as error:
-                if error.status != 409:  # one has just begun
+                if error.status not in NOT_NOW:
                     raise
                 return
             self._did["rebalances"].append({"id": str(answer), "reason": reason})
@@ -339,12 +339,28 @@ class _Present:
     def _set_config(self, proxy: Daemon, differences: list[configuration.Difference]) -> None:
         """Through the API, since what a daemon has saved wins over its ConfigMap; then read back."""
         self._call.progress("configuration: " + ", ".join(f"{item.name} {item.before} -> {item.after}" for item in differences))
-        self._ais.tell(proxy, "PUT", "/v1/cluster", "set-config", configuration.nest({item.name: item.after for item in differences}))
+        self._take(configuration.nest({item.name: item.after for item in differences}))
         self._note_config(differences)
         names = {item.name for item in differences}
         if left := [item for item in self._config_differences(proxy) if item.name in names]:
             listed = ", ".join(f"{item.name} is {item.before!r}, declared {item.after!r}" for item in left)
             raise ClusterError(f"AIStore took the configuration and yet reports another: {listed}")
+
+    def _take(self, value: Mapping[str, Any]) -> None:
+        """A primary that has just restarted says for some seconds after the cluster has formed that it is not ready yet."""
+
+        def told(now: Look) -> list[str]:
+            if now.state.unformed:
+                return now.state.unformed
+            try:
+                self._ais.tell(now.answering(PROXY)[0], "PUT", "/v1/cluster", "set-config", value)
+            except AisError as error:
+                if error.status not in NOT_NOW:
+                    raise
+                return [str(error)]
+            return []
+
+        self._watch("the primary takes the configuration", told, float(self._call.params["wait_timeout"]))
 
     def _begin_backends(self, proxy: Daemon, difference: configuration.Difference) -> None:
         """When restarts have brought image and credentials: a target that cannot begin a backend of its configuration ends at its next start. Here it
@@ -354,7 +370,7 @@ class _Present:
             try:
                 self._ais.tell(proxy, "PUT", "/v1/cluster", "reload-creds", name=name)
             except AisError as error:
-                self._ais.tell(proxy, "PUT", "/v1/cluster", "set-config", {"backend": difference.before})
+                self._take({"backend": difference.before})
                 self._did["config"] = [item for item in self._did["config"] if item["name"] != difference.name]
                 raise ClusterError(f"aistore_backends.{name}: a target cannot begin it, and the former setting is back. {error}") from error
 

@@ -48,6 +48,7 @@ class FakeAis(FakeCluster):
         self.told: list[tuple[str, str, Any]] = []
         self.rebalance_seconds = 3.0
         self.without: dict[str, str] = {}  # backends that targets cannot begin, and why
+        self.not_ready_until = 0.0
         self.moving = 0  # rebalances that the primary knows to run; targets say so a second later
         for daemon in self.daemons:
             self._stateful_set(daemon, "r1")
@@ -84,6 +85,8 @@ class FakeAis(FakeCluster):
         gone = super().delete(ref, uid, dry_run)
         daemon = next(daemon for daemon in self.daemons if daemon.pod == ref.name)
         self.told.append(("delete", ref.name, self.flags[ref.name]))
+        if ref.name == "ais-ais-proxy-w2-0":  # the primary
+            self.not_ready_until = self.clock.now() + 20
         if self.flags[ref.name]:
             self.clock.at(self.clock.now() + 2, lambda: self._rebalance(lambda: None))
         self.flags[ref.name] = 0  # a target that ends leaves the map, and joins it again by itself
@@ -106,6 +109,8 @@ class FakeAis(FakeCluster):
             return Response(409, {}, b"cluster membership is currently busy: rebalance[g7] is running")
         if message:
             self.told.append((message["action"], pod, message.get("value")))
+        if message.get("action") == "set-config" and self.clock.now() < self.not_ready_until:
+            return Response(503, {}, b"primary: not ready yet (finalizing global rebalancing state)")
         if message.get("action") == "reload-creds" and message["name"] in self.without:
             return Response(500, {}, self.without[message["name"]].encode())
         answer = self._answer(daemon, method, match[3], what, message)
@@ -205,8 +210,9 @@ def test_a_backend_begins_when_restarts_have_brought_its_credentials() -> None:
     cluster.new_template("aisnode:5.0-aws")
     declared = {"backends": {"aws": {"secret": "s3-credentials"}}, "buckets": [{"name": "cloud", "provider": "aws"}]}
     assert len(run(cluster, **declared)["restarts"]) == 6
-    last = [action for action, _pod, _value in cluster.told][-4:]
-    assert last[1:] == ["set-config", "reload-creds", "create-bck"] and cluster.config["backend"] == {"aws": {}}
+    told = [action for action, _pod, _value in cluster.told]
+    assert told[-1] == "create-bck" and told.index("set-config") > max(n for n, action in enumerate(told) if action == "delete")
+    assert told.index("reload-creds") > told.index("set-config") and cluster.config["backend"] == {"aws": {}}
 
 
 def test_a_backend_that_targets_cannot_begin_is_taken_back() -> None:
