@@ -99,7 +99,8 @@ def test_a_training_logs_in_and_its_password_is_in_no_argument(mlflow: Mlflow, p
 def test_the_password_is_changed_as_the_documentation_tells(mlflow: Mlflow, password: str) -> None:
     """In MLflow, then in the Secret, by which the role's own clients log in. The last of this file: `password` is the old one from here on."""
     new = "another-" + password[:12]
-    status, answer = post(mlflow, "/api/2.0/mlflow/users/update-password", {"username": "admin", "password": new}, "admin", password, "PATCH")
+    change = {"username": "admin", "current_password": password, "password": new}
+    status, answer = post(mlflow, "/api/2.0/mlflow/users/update-password", change, "admin", password, "PATCH")
     assert status == 200, answer
     kubectl("patch", "secret", "mlflow-admin", "-p", json.dumps({"stringData": {"password": new}}))
     assert mlflow.status(EXPERIMENTS, method="POST", Authorization=basic("admin", password)) == 401
