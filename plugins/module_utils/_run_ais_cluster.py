@@ -118,6 +118,7 @@ class _Present:
 
     def __init__(self, call: Call, declared: Wanted) -> None:
         self._call, self._wanted = call, declared
+        self._scheme = "" if call.params["state"] == "buckets" else declared.scheme  # "": what the daemons speak
         self._expected = daemons(declared)
         self._ais = Ais(call.cluster, declared.namespace, declared.scheme)
         self._maintenance: list[str] = call.params["maintenance"]
@@ -166,7 +167,7 @@ class _Present:
 
     def _look(self) -> Look:
         return look(
-            self._call.cluster, self._wanted.name, self._wanted.namespace, self._wanted.scheme, self._expected, self._wanted.mountpaths, self._maintenance
+            self._call.cluster, self._wanted.name, self._wanted.namespace, self._scheme, self._expected, self._wanted.mountpaths, self._maintenance
         )
 
     def _predict(self, found: Look) -> None:

@@ -49,6 +49,7 @@ class FakeAis(FakeCluster):
         self.rebalance_seconds = 3.0
         self.without: dict[str, str] = {}  # backends that targets cannot begin, and why
         self.not_ready_until = 0.0
+        self.scheme = ""
         self.moving = 0  # rebalances that the primary knows to run; targets say so a second later
         for daemon in self.daemons:
             self._stateful_set(daemon, "r1")
@@ -97,8 +98,9 @@ class FakeAis(FakeCluster):
     def request(
         self, method: str, path: str, query: Any = None, body: Any = None, headers: Any = None, timeout: Any = None, patience: Any = None
     ) -> Response:
-        match = re.fullmatch(r"/api/v1/namespaces/ais/pods/([^:]+):(\d+)/proxy(.*)", path)
-        assert match, path
+        match = re.fullmatch(rf"/api/v1/namespaces/ais/pods/{self.scheme}([^:]+):(\d+)/proxy(.*)", path)
+        if not match:
+            return Response(503, {}, f"nothing speaks so: {path}".encode())
         pod, what = match[1], (query or {}).get("what")
         daemon = next(daemon for daemon in self.daemons if daemon.pod == pod)
         assert int(match[2]) == daemon.port
@@ -479,6 +481,16 @@ def test_buckets_alone_leave_all_else_as_it_is(check_mode: bool) -> None:
     assert [action for action, _pod, _value in cluster.told] == ([] if check_mode else ["create-bck", "destroy-bck"])
     with pytest.raises(Refused, match="copies need as many mount paths on every target"):
         run(cluster, check_mode, state="buckets", buckets=[{"name": "new", "mirror": {"enabled": True, "copies": 2}}], **bare)
+
+
+def test_buckets_alone_are_asked_for_in_the_protocol_of_the_daemons() -> None:
+    cluster = FakeAis()
+    cluster.scheme = "https:"
+    for ref, item in cluster.objects.items():
+        if ref.kind == "StatefulSet":
+            item["metadata"]["annotations"]["slipway.mlops/scheme"] = "https"
+    result = run(cluster, state="buckets", buckets=[{"name": "new"}], targets=[], proxies=[], mountpaths=[], initial_primary="")
+    assert (result["changed"], result["ready"], result["url"].partition(":")[0]) == (True, True, "https")
 
 
 def test_planned_refuses_everything_at_once_and_sends_nothing() -> None:
