@@ -14,7 +14,8 @@ from typing import Any
 CHANGING = ("created", "updated", "deleted")
 # Roles that change their hosts together: one host alone would be at odds with the others.
 TOGETHER = ("host_mtu",)
-SECRET = re.compile(r"pass|secret|token|credential|_key", re.IGNORECASE)
+# Names of secrets, and URIs with a password.
+SECRET = re.compile(r"pass|secret|token|credential|_key|://[^/\s]*:[^/\s]*@", re.IGNORECASE)
 # What a run of this stage alone ends with, where nothing failed and nothing is left to verify.
 ENDS = {
     "Inventory": "Only the inventory was looked at; it can work. `ansible-playbook playbooks/plan.yml` says what site.yml would do.",

@@ -35,6 +35,7 @@ def verify(mlflow: Mlflow, tmp_path: Path) -> Callable[..., str]:
         **mlflow.values,
         "slipway_kubeconfig": KUBECONFIG,
         "slipway_registry_auth_file": REGISTRY_AUTH,
+        "slipway_required_groups": [],
         "slipway_workloads": ["aistore", "postgresql", "mlflow"],
         "slipway_report_directory": str(tmp_path / "report"),
     }

@@ -108,6 +108,8 @@ def test_a_task_that_does_not_bear_the_tag_of_its_role_is_not_chosen_by_it() -> 
         (["-eapi_token=x"], ["-e(as before)"]),
         (["-e", "@secrets.yml"], ["-e", "@secrets.yml"]),
         (["-e", "slipway_kubeconfig=/x"], ["-e", "slipway_kubeconfig=/x"]),
+        (["-e", "mlflow_database_uri=postgresql+psycopg2://u:hidden@db/mlflow"], ["-e", "(as before)"]),
+        (["-e", "mlflow_s3_endpoint_url=http://s3:9000/x"], ["-e", "mlflow_s3_endpoint_url=http://s3:9000/x"]),
         (["--vault-password-file", "/x"], ["--vault-password-file", "/x"]),
     ],
 )
