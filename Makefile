@@ -87,7 +87,7 @@ test: venv ## everything: lint, types, unit, sanity, lab, Molecule, integration
 	@STEP_SHOW=yes tests/step lab lab/lab up
 	@tests/step molecule $(MAKE) --no-print-directory molecule
 	@tests/step browser $(MAKE) --no-print-directory browser
-	@STEP_SHOW=yes tests/step integration pytest tests/integration -m "not long"
+	@STEP_SHOW=yes tests/step integration pytest tests/integration -m "not long" --durations=25
 
 test-long: venv ## boots, upgrades, load, chaos on the lab
 	lab/lab up
