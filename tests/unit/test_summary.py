@@ -72,7 +72,7 @@ def test_what_the_plan_found_is_said_once_before_the_first_stage_that_changes_so
 
 
 def test_a_plan_that_was_left_out_says_nothing(callback, monkeypatch) -> None:
-    monkeypatch.setattr(callback._display, "banner", lambda text: pytest.fail(text))
+    monkeypatch.setattr(callback._display, "banner", pytest.fail)
     callback.v2_playbook_on_play_start(play("Hosts | Disks", slipway_stage="Plan"))
     callback.v2_runner_on_skipped(result({}))
     callback.v2_playbook_on_play_start(play("Hosts | Disks"))

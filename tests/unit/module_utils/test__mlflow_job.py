@@ -222,7 +222,7 @@ def test_a_run_whose_job_failed_while_nobody_looked_is_settled_first(world: Worl
 def test_runs_below_one_whose_job_was_killed_end_with_it(world: World, told: str) -> None:
     world.ends = None
     parent = world.train(wait=False)["run"]["id"]
-    done, left = (world.other(**{"mlflow.parentRunId": parent}) for _ in range(2))
+    done, left = (world.other(**{"mlflow.parentRunId": parent}) for _number in range(2))
     foreign = world.other(**{"mlflow.parentRunId": "r99"})
     world.tracking.runs[done]["status"] = "FINISHED"
     world.tracking.runs[parent]["status"] = told
