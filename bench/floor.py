@@ -2,8 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What the API server alone takes: a tight client that sends ready-made requests over kept connections and looks at nothing but the status.
 
-200 objects of eight kinds (those of objects.py): server-side apply of new ones and of unchanged ones over 1, 8 and 16 connections, GETs, and one LIST
-of each kind. Beside it, in the same rounds, our task with the same objects, so that its distance from the limit is a number.
+200 objects of eight kinds (those of objects.py): server-side apply of new ones and of unchanged ones over one connection, over as many as our modules use,
+and over twice as many; GETs, and one LIST of each kind. Beside it, in the same rounds, our task with the same objects, so that its distance from the limit
+is a number.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ from ansible_collections.slipway.mlops.plugins.module_utils._connect import endp
 from ansible_collections.slipway.mlops.plugins.module_utils._http import Pool
 from ansible_collections.slipway.mlops.plugins.module_utils._kinds import BUILT_IN
 from ansible_collections.slipway.mlops.plugins.module_utils._manifest import read
+from ansible_collections.slipway.mlops.plugins.module_utils._parallel import WORKERS
 from ansible_collections.slipway.mlops.plugins.module_utils._yaml import load
 
 SIZE = 200
-CONNECTIONS = (1, 8, 16)
-OURS = 8  # connections that our modules use
+OURS = WORKERS
+CONNECTIONS = (1, OURS, 2 * OURS)
 
 
 class Tight:
