@@ -300,6 +300,7 @@ class TestWait:
         assert "cannot reach postgres" in result["msg"] and "exit code 3" in result["msg"]
         assert "canary" not in repr(result) + repr(module.lines) and "\x1b" not in result["msg"]
 
+    @pytest.mark.long
     def test_an_image_that_cannot_be_pulled_ends_the_wait_early(self, module, namespace):
         begun = time.monotonic()
         result = module(deployment(image="registry.invalid/none:1"), wait_timeout=120)

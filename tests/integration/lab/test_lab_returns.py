@@ -36,6 +36,7 @@ def test_pods_outlive_a_restart_of_kubelet_and_of_containerd(lab: RunningLab, na
         assert container_of(lab, namespace, "stays") == before
 
 
+@pytest.mark.long
 def test_a_worker_that_was_stopped_returns_with_its_pods_and_disks(lab: RunningLab, namespace: str, worker: str, pods_ready: Callable[..., Any]) -> None:
     lab.apply(pod("returns", namespace, worker, "exec sleep 100000"))
     pods_ready(namespace, "returns")
