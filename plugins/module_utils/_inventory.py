@@ -138,19 +138,30 @@ def _aistore(inventory: Inventory, findings: Findings) -> None:
             findings.problems.append(f"host {host} is the initial primary but not in `ais_proxies` ({', '.join(sorted(proxies))})")
 
 
+def state_of(disk: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    """State of an entry of `ais_datafs_disks`, given the host's variables; as the role `ais_datafs` understands both."""
+    return str(disk.get("state") or values.get("ais_datafs_state") or "mounted")
+
+
+def mounted_paths(values: Mapping[str, Any]) -> list[str]:
+    """Mount points that a host's variables ask for; those of disks that are unmounted or absent are left out."""
+    return [str(disk.get("path", "")) for disk in values.get("ais_datafs_disks") or [] if state_of(disk, values) == "mounted"]
+
+
 def _disks(inventory: Inventory, findings: Findings) -> None:
     paths_of: dict[str, tuple[str, ...]] = {}
     for host in inventory.members("ais_targets"):
-        disks = inventory.hosts.get(host, {}).get("ais_datafs_disks")
+        values = inventory.hosts.get(host, {})
+        disks = values.get("ais_datafs_disks")
         if disks is None:
             continue
         if not isinstance(disks, list) or not all(isinstance(disk, Mapping) for disk in disks):
             findings.problems.append(f"host {host}: `ais_datafs_disks` must be a list of {{device, path}}")
             continue
-        paths = [str(disk.get("path", "")) for disk in disks if disk.get("state", "mounted") == "mounted"]
+        paths = mounted_paths(values)
         devices = [str(disk.get("device", "")) for disk in disks]
-        for kind, values in (("device", devices), ("path", paths)):
-            for value in sorted({value for value in values if values.count(value) > 1}):
+        for kind, names in (("device", devices), ("path", paths)):
+            for value in sorted({name for name in names if names.count(name) > 1}):
                 findings.problems.append(f"host {host}: `ais_datafs_disks` names the {kind} {value or '(none)'} more than once")
         for path in paths:
             if not path.startswith("/") or posixpath.normpath(path) != path:
@@ -178,7 +189,7 @@ def _shared_disks(inventory: Inventory, findings: Findings) -> None:
         values = inventory.hosts.get(host, {})
         disks = values.get("ais_datafs_disks")
         for disk in disks if isinstance(disks, list) else []:
-            if not isinstance(disk, Mapping) or (disk.get("state") or values.get("ais_datafs_state")) == "absent":
+            if not isinstance(disk, Mapping) or state_of(disk, values) == "absent":
                 continue
             device = str(disk.get("device", ""))
             name = UNIQUE.fullmatch(device)

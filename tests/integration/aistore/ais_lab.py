@@ -121,7 +121,6 @@ class Small:
     def remove(self):
         """The cluster and its disks; data included, since it is the test's."""
         the_lab.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=200s")
-        the_lab.kubectl("delete", "persistentvolume", "-l", f"slipway.mlops/test={self.namespace}", check=False)
         for node, (device, file) in self._disks.items():
             until(f"{self.path} on {node} is free", lambda node=node: not ssh(node, f"! mountpoint -q {self.path} || umount {self.path} || echo busy"), 60)
             ssh(node, f"rmdir {self.path} {Path(self.path).parent}; rm -f /dev/disk/by-id/{LAB}-{node}-disk{self.disk}", check=False)

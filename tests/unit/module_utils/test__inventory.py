@@ -192,3 +192,15 @@ def test_few_proxies_are_said_but_allowed() -> None:
     found = findings(site)
     assert found.problems == []
     assert "group `ais_proxies` has 1 host(s)" in found.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "paths"),
+    [
+        ({}, []),
+        ({"ais_datafs_disks": [{"path": "/ais/a"}, {"path": "/ais/b", "state": "mounted"}, {"path": "/ais/c", "state": "absent"}]}, ["/ais/a", "/ais/b"]),
+        ({"ais_datafs_disks": [{"path": "/ais/a"}, {"path": "/ais/b", "state": "mounted"}], "ais_datafs_state": "unmounted"}, ["/ais/b"]),
+    ],
+)
+def test_only_disks_that_shall_be_mounted_count_among_mount_paths(values, paths):
+    assert _inventory.mounted_paths(values) == paths
