@@ -43,7 +43,7 @@ lab-down: venv ## end the lab and leave nothing behind
 	lab/lab down
 
 lint: venv ## ruff and ansible-lint (production profile)
-	ruff check .
+	ruff check . && ruff format --check .
 	ansible-lint --offline
 
 types: venv ## mypy --strict over the shared code

@@ -134,7 +134,7 @@ def peers(count: int, fstab_options: str = OPTIONS) -> list[dict[str, Any]]:
 
 def options_in_fstab() -> str:
     """The options as our role wrote them on a host, so that both sides want the same line."""
-    shown = ad_hoc("awk '$2 == \"/ais/disk0\" {print \"options=\" $4}' /etc/fstab")
+    shown = ad_hoc('awk \'$2 == "/ais/disk0" {print "options=" $4}\' /etc/fstab')
     found = re.search(r"options=(\S+)", shown)
     if not found:
         raise SystemExit("no line for /ais/disk0 in the fstab of the first host:\n" + shown)

@@ -72,9 +72,7 @@ class Ais:
                 found[provider, name] = properties
         return found
 
-    def _call(
-        self, daemon: Daemon, method: str, path: str, query: Mapping[str, str], message: Any = None, patience: float = PATIENCE
-    ) -> Any:
+    def _call(self, daemon: Daemon, method: str, path: str, query: Mapping[str, str], message: Any = None, patience: float = PATIENCE) -> Any:
         pod = f"https:{daemon.pod}" if self._scheme == "https" else daemon.pod
         url = f"/api/v1/namespaces/{self._namespace}/pods/{pod}:{daemon.port}/proxy{path}"
         body = None if message is None else json.dumps(message).encode()

@@ -164,9 +164,7 @@ def _joining_problems(seen: Observation, in_map: Mapping[str, Mapping[str, Any]]
     return found
 
 
-def _service_problems(
-    seen: Observation, in_map: Mapping[str, Mapping[str, Any]], mountpaths: Sequence[str], maintenance: Sequence[str]
-) -> list[str]:
+def _service_problems(seen: Observation, in_map: Mapping[str, Mapping[str, Any]], mountpaths: Sequence[str], maintenance: Sequence[str]) -> list[str]:
     flags, name = _flags(seen), label(seen.daemon)
     found = [f"{name} {text}" for bit, text in RED.items() if flags & bit]
     entry = in_map.get(seen.status["snode"]["daemon_id"]) or {}

@@ -21,9 +21,7 @@ SERVED_WITHIN = 10.0  # seconds from an established definition to an API server 
 class Apply:
     """Applies the objects of one set; `one` may be called from several threads."""
 
-    def __init__(
-        self, cluster: Cluster, clock: Clock, manager: str, items: Sequence[Declared], seen: Survey, check_mode: bool, force: bool
-    ) -> None:
+    def __init__(self, cluster: Cluster, clock: Clock, manager: str, items: Sequence[Declared], seen: Survey, check_mode: bool, force: bool) -> None:
         self._cluster, self._clock, self._manager = cluster, clock, manager
         self._seen, self._check_mode, self._force = seen, check_mode, force
         self.total = len(items)

@@ -63,9 +63,7 @@ class Pool:
         self._idle: list[http.client.HTTPConnection] = []
         self._lock = threading.Lock()
 
-    def send(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], timeout: float, fresh: bool = False
-    ) -> Response:
+    def send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], timeout: float, fresh: bool = False) -> Response:
         """The answer to one request. A kept connection that the server has closed meanwhile is replaced once, unless `fresh` asks for a new one."""
         connection = None if fresh else self._take()
         if connection is not None:

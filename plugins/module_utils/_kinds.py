@@ -75,7 +75,7 @@ def level(api_version: str, kind: str) -> int:
 
 
 def nearest(api_version: str, kind: str) -> str | None:
-    """"" where the kind is known; the known kind that it misspells; None where it may be a kind that only the server knows."""
+    """Empty where the kind is known; the known kind that it misspells; None where it may be a kind that only the server knows."""
     by_lower = {name.lower(): name for version, name in BUILT_IN if version == api_version}
     if kind in by_lower.values():
         return ""

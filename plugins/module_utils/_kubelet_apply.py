@@ -43,7 +43,7 @@ def put_back(journal: host_change.Journal, seconds: float) -> str:
 
 
 def _healthy(unit: str, healthz: str | None, seconds: float) -> str:
-    """ "" once the restarted kubelet answers and is still the same process a moment later."""
+    """Empty once the restarted kubelet answers and is still the same process a moment later."""
     end = time.monotonic() + seconds
     while True:
         why = host_change.until(lambda: _answer(healthz) or ("" if _pids(unit) else "it does not run"), end - time.monotonic())

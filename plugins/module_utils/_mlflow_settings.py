@@ -188,9 +188,7 @@ def _database_problems(settings: Settings) -> list[str]:
     elif scheme == "sqlite" and not settings.artifacts_access_mode:
         found.append("An SQLite database needs a claim: set mlflow_artifacts_destination: file:///artifacts, or use PostgreSQL.")
     elif scheme == "sqlite" and settings.gc_is_scheduled:
-        found.append(
-            "mlflow_gc_older_than needs PostgreSQL: an SQLite file is on the claim that the server holds. `mlflow gc` can be run in its pod."
-        )
+        found.append("mlflow_gc_older_than needs PostgreSQL: an SQLite file is on the claim that the server holds. `mlflow gc` can be run in its pod.")
     elif scheme.startswith("postgresql+") and settings.database_uri.partition("://")[2].partition("?")[0]:
         found.append(
             "mlflow_database_uri names a host or a database, of which the dump before a migration and the database of the users would know nothing. Write "

@@ -258,7 +258,7 @@ def resolve(sets: Sequence[LabelSet], nodes: Sequence[Node]) -> tuple[dict[str, 
                 mine[fits[0]] = wanted
     if unknown:
         names = sorted(set(unknown))
-        hints = [f'{name} (did you mean {guess}?)' if (guess := syntax.nearest(name, by_name)) else name for name in names]
+        hints = [f"{name} (did you mean {guess}?)" if (guess := syntax.nearest(name, by_name)) else name for name in names]
         problems.append(f"The cluster has no node {', '.join(hints)} (by name, {HOSTNAME_LABEL} or InternalIP); it has {syntax.some(sorted(by_name))}.")
     return found, problems
 
@@ -334,7 +334,7 @@ def conflicts(step: Step) -> list[str]:
 
 
 def _who(manager: str) -> str:
-    return f"set {manager[len(MANAGER_PREFIX):]}" if manager.startswith(MANAGER_PREFIX) else manager
+    return f"set {manager[len(MANAGER_PREFIX) :]}" if manager.startswith(MANAGER_PREFIX) else manager
 
 
 def remembered(item: LabelSet, node: Node) -> set[tuple[str, str]]:

@@ -34,9 +34,7 @@ def problems(settings: Settings, data_major: int | None) -> list[str]:
     """Everything that forbids to deploy these settings, each a sentence with the way out. `data_major`: version of what is on the wanted claim, if known."""
     found = []
     for what, names in (("postgresql_user", [settings.user]), ("postgresql_databases", list(settings.databases))):
-        found += [
-            f"{what}: '{name}' is no plain name (lower case letters, digits and _, at most 63)." for name in names if not _NAME.match(name)
-        ]
+        found += [f"{what}: '{name}' is no plain name (lower case letters, digits and _, at most 63)." for name in names if not _NAME.match(name)]
     if settings.user == "postgres":
         found.append("postgresql_user is 'postgres', the superuser, which does not log in from other pods; take another name.")
     if not settings.databases:

@@ -42,7 +42,7 @@ def apply(plan: Plan, file: str, content: bytes | None, sys: str = "/sys") -> No
 
 
 def later_rules(file: str, root: str = "") -> list[str]:
-    """"path line N" of rules that are applied after ours and set the same attributes."""
+    """As "path line N", the rules that are applied after ours and set the same attributes."""
     chosen_files: dict[str, str] = {}
     for folder in FOLDERS:
         for path in glob.glob(f"{root}{folder}/*.rules"):

@@ -69,6 +69,6 @@ def _unknown(cluster: Cluster, item: Declared) -> str:
     ref = item.ref
     known = cluster.kinds(ref.api_version)
     if not known:
-        return f'the server has no group version {ref.api_version} (kind {ref.kind}); is its CustomResourceDefinition installed?'
+        return f"the server has no group version {ref.api_version} (kind {ref.kind}); is its CustomResourceDefinition installed?"
     close = difflib.get_close_matches(ref.kind, known, n=1, cutoff=0.6)
     return f"the server has no kind {ref.kind} in {ref.api_version}" + (f"; did you mean {close[0]}?" if close else f"; it has {', '.join(known)}.")

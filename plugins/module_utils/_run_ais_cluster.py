@@ -166,9 +166,7 @@ class _Present:
         )
 
     def _look(self) -> Look:
-        return look(
-            self._call.cluster, self._wanted.name, self._wanted.namespace, self._scheme, self._expected, self._wanted.mountpaths, self._maintenance
-        )
+        return look(self._call.cluster, self._wanted.name, self._wanted.namespace, self._scheme, self._expected, self._wanted.mountpaths, self._maintenance)
 
     def _predict(self, found: Look) -> None:
         """Check mode: what a run would do, as far as the cluster can be asked."""
@@ -331,9 +329,7 @@ class _Present:
 
     def _note_config(self, differences: list[configuration.Difference]) -> None:
         at_start = configuration.needing_restart([item.name for item in differences])
-        self._did["config"] += [
-            {"name": item.name, "before": item.before, "after": item.after, "needs_restart": item.name in at_start} for item in differences
-        ]
+        self._did["config"] += [{"name": item.name, "before": item.before, "after": item.after, "needs_restart": item.name in at_start} for item in differences]
         for item in differences:
             self._before[item.name], self._after[item.name] = item.before, item.after
 
@@ -405,9 +401,7 @@ class _Present:
                     self._ais.tell(proxy, "DELETE", f"/v1/buckets/{name}", "destroy-bck", provider="ais")
                 self._note_bucket(name, "deleted", {"exists": True}, {"exists": False})
 
-    def _one_bucket(
-        self, proxy: Daemon, name: str, provider: str, properties: Mapping[str, Any], live: Mapping[str, Any] | None, act: bool
-    ) -> None:
+    def _one_bucket(self, proxy: Daemon, name: str, provider: str, properties: Mapping[str, Any], live: Mapping[str, Any] | None, act: bool) -> None:
         if live is None:
             if act:
                 try:

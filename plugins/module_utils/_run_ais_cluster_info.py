@@ -26,9 +26,7 @@ def run(call: Call) -> dict[str, Any]:
     started = call.clock.now()
     declared = wanted(call.params)
     expected = daemons(declared) if declared.targets or declared.proxies else []
-    found = look(
-        call.cluster, declared.name, declared.namespace, declared=expected, mountpaths=declared.mountpaths, maintenance=call.params["maintenance"]
-    )
+    found = look(call.cluster, declared.name, declared.namespace, declared=expected, mountpaths=declared.mountpaths, maintenance=call.params["maintenance"])
     found.state.unwell.extend(without_address(call.cluster, declared.name, declared.namespace))
     buckets: list[str] = []
     if found.state.uuid and (proxies := found.answering(PROXY)):

@@ -450,9 +450,7 @@ def _bring_up(step: Step, sight: Seen, device: Device, facts: Facts, settings: S
     return _make(step, sight, device, content, facts, settings)
 
 
-def _mount_existing(
-    step: Step, sight: Seen, device: Device, content: Content, found: Superblock, facts: Facts, settings: Settings
-) -> tuple[Step, list[str]]:
+def _mount_existing(step: Step, sight: Seen, device: Device, content: Content, found: Superblock, facts: Facts, settings: Settings) -> tuple[Step, list[str]]:
     """A whole XFS is there: ours, adopted, empty, erased or refused."""
     disk = step.disk
     step = replace(step, uuid=found.uuid)

@@ -140,9 +140,7 @@ class FakeCluster:
         self._served(ref.api_version, ref.kind)
         return copy.deepcopy(self.objects.get(ref))
 
-    def list(
-        self, api_version: str, kind: str, namespace: str = "", labels: str = "", fields: str = "", metadata_only: bool = False, trim=None
-    ) -> Listing:
+    def list(self, api_version: str, kind: str, namespace: str = "", labels: str = "", fields: str = "", metadata_only: bool = False, trim=None) -> Listing:
         self._ask("list", Source(api_version, kind, namespace))
         self._served(api_version, kind)
         items = []

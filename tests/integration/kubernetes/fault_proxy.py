@@ -75,7 +75,7 @@ class FaultProxy:
 
     @property
     def requests(self) -> list[str]:
-        """"METHOD path?query" of each, in order."""
+        """Each as "METHOD path?query", in order."""
         return [f"{method} {path}" for method, path, _time in self.seen]
 
     @property

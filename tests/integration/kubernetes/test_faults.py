@@ -290,9 +290,24 @@ class TestWait:
             "apiVersion": "batch/v1",
             "kind": "Job",
             "metadata": {"name": "fails", "annotations": {"slipway.mlops/apply": "once"}},
-            "spec": {"backoffLimit": 0, "template": {"spec": {"restartPolicy": "Never", "terminationGracePeriodSeconds": 0, "containers": [
-                {"name": "a", "image": "docker.io/library/busybox:stable", "imagePullPolicy": "IfNotPresent", "env": environment,
-                 "command": ["sh", "-c", "printf 'cannot reach postgres://me:%s@db\\033[31m with %s\\n' $PW $PW; exit 3"]}]}}},
+            "spec": {
+                "backoffLimit": 0,
+                "template": {
+                    "spec": {
+                        "restartPolicy": "Never",
+                        "terminationGracePeriodSeconds": 0,
+                        "containers": [
+                            {
+                                "name": "a",
+                                "image": "docker.io/library/busybox:stable",
+                                "imagePullPolicy": "IfNotPresent",
+                                "env": environment,
+                                "command": ["sh", "-c", "printf 'cannot reach postgres://me:%s@db\\033[31m with %s\\n' $PW $PW; exit 3"],
+                            }
+                        ],
+                    }
+                },
+            },
         }
         begun = time.monotonic()
         result = module(secret, job, wait_timeout=90)

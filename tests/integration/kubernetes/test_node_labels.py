@@ -195,7 +195,7 @@ def measured(params: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.long
 def test_a_thousand_nodes_in_place_cost_no_more_than_twelve_requests(kubeconfig: str, admin: Any, owner: str) -> None:
-    """The module's process, measured from outside. """
+    """The module's process, measured from outside."""
     names = [f"labels-{owner}-{number:04d}" for number in range(1000)]
     declared = {name: {"labels": {"test.slipway/a": "1", "test.slipway/b": "2"}} for name in names}
     params = {"kubeconfig": kubeconfig, "name": owner, "nodes": declared, "state": "present", "sets": None, "force_conflicts": False}

@@ -63,9 +63,7 @@ def test_all_problems_come_at_once() -> None:
     assert len(found) == 4
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"), [("2h", 7200), ("2h0m", 7200), ("1m30s", 90), ("100ms", 0.1), ("0", 0), ("-1s", -1), ("1.5h", 5400)]
-)
+@pytest.mark.parametrize(("text", "expected"), [("2h", 7200), ("2h0m", 7200), ("1m30s", 90), ("100ms", 0.1), ("0", 0), ("-1s", -1), ("1.5h", 5400)])
 def test_durations_are_those_of_go(text: str, expected: float) -> None:
     assert configuration.seconds(text) == pytest.approx(expected)
 

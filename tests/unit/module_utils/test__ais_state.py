@@ -104,9 +104,7 @@ def test_maintenance_is_a_problem_unless_it_is_meant() -> None:
 
 
 def test_a_lost_mount_path_is_named() -> None:
-    assert verdict(t1_paths={"available": [], "disabled": ["/ais/disk0"]}).unwell == [
-        "target ais-ais-target-w1-0 (node w1): mount path /ais/disk0 is disabled"
-    ]
+    assert verdict(t1_paths={"available": [], "disabled": ["/ais/disk0"]}).unwell == ["target ais-ais-target-w1-0 (node w1): mount path /ais/disk0 is disabled"]
     assert "is missing" in verdict(t1_paths={"available": []}).unwell[0]
 
 

@@ -213,8 +213,15 @@ def test_a_file_that_is_no_yaml(tmp_path):
 
 @pytest.mark.parametrize(
     ("host", "no_proxy", "expected"),
-    [("api.local", ".local", True), ("api.local", "local", True), ("apilocal", "local", False), ("10.1.2.3", "10.0.0.0/8", True), ("h", "*", True),
-     ("h", "", False), ("11.1.2.3", "10.0.0.0/8,x", False)],
+    [
+        ("api.local", ".local", True),
+        ("api.local", "local", True),
+        ("apilocal", "local", False),
+        ("10.1.2.3", "10.0.0.0/8", True),
+        ("h", "*", True),
+        ("h", "", False),
+        ("11.1.2.3", "10.0.0.0/8,x", False),
+    ],
 )
 def test_no_proxy(host, no_proxy, expected):
     assert spared(host, no_proxy) is expected

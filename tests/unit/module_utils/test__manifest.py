@@ -101,8 +101,10 @@ ONE = [
     ([config(name=5)], 'manifests[0]: metadata.name is a number, not text; write it in quotes ("5").'),
     ([config(name="Up")], 'manifests[0]: metadata.name "Up" has capital letters.'),
     ([config(generateName="x-")], "manifests[0]: metadata.generateName makes another object on each run; give a metadata.name."),
-    ([config(namespace="a b")], "manifests[0]: metadata.namespace \"a b\" is not a DNS label (letters a-z, digits and '-', beginning and ending with a "
-     "letter or digit)."),
+    (
+        [config(namespace="a b")],
+        "manifests[0]: metadata.namespace \"a b\" is not a DNS label (letters a-z, digits and '-', beginning and ending with a letter or digit).",
+    ),
     ([{**config(namespace="x"), "kind": "Node"}], "manifests[0]: metadata.namespace: a Node lives outside of namespaces; leave it out."),
     ([{**config(), "kind": "Deploymnt", "apiVersion": "apps/v1"}], 'manifests[0]: kind "Deploymnt" is not in apps/v1; did you mean Deployment?'),
     ([{**config(), "kind": "configmap"}], 'manifests[0]: kind "configmap" is not in v1; did you mean ConfigMap?'),
@@ -123,10 +125,14 @@ ONE = [
     ([service({"port": 0})], "manifests[0]: spec.ports[0].port 0 is outside 1 to 65535."),
     ([service({"port": 80, "nodePort": "51080-51070"})], "manifests[0]: spec.ports[0].nodePort is text, not a number."),
     ([service({"name": "a", "port": 80}, {"name": "b", "port": 80})], "manifests[0]: spec.ports[1] repeats port 80/TCP of spec.ports[0]."),
-    ([config(annotations={"slipway.mlops/apply": "onec"})], 'manifests[0]: metadata.annotations["slipway.mlops/apply"] is "onec"; it can be set, '
-     "create_only or once."),
-    ([config(annotations={"slipway.mlops/apply": "once"})], 'manifests[0]: metadata.annotations["slipway.mlops/apply"]: once is for Jobs, not for '
-     "a ConfigMap."),
+    (
+        [config(annotations={"slipway.mlops/apply": "onec"})],
+        'manifests[0]: metadata.annotations["slipway.mlops/apply"] is "onec"; it can be set, create_only or once.',
+    ),
+    (
+        [config(annotations={"slipway.mlops/apply": "once"})],
+        'manifests[0]: metadata.annotations["slipway.mlops/apply"]: once is for Jobs, not for a ConfigMap.',
+    ),
     ([{**config(), "data": {"a": "x" * 1_600_000}}], "manifests[0]: is 1.6 MB; the API server's store takes 1.5 MB an object."),
 ]
 

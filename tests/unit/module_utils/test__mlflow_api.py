@@ -144,9 +144,7 @@ def test_an_experiment_is_made_and_told(http: Any) -> None:
     http.answers = [GONE, (200, {"experiment_id": "5"}), found("new")]
     result = _run_mlflow_experiment.run(call(http, experiments=[{"name": "new"}]))
     assert result["changed"] and result["actions"] == ["experiment new created"]
-    assert result["experiments"] == [
-        {"name": "new", "action": "created", "id": "5", "artifact_location": "mlflow-artifacts:/5", "lifecycle_stage": "active"}
-    ]
+    assert result["experiments"] == [{"name": "new", "action": "created", "id": "5", "artifact_location": "mlflow-artifacts:/5", "lifecycle_stage": "active"}]
     assert result["diff"]["before"] == {"new": None}
 
 

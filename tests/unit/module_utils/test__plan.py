@@ -39,7 +39,11 @@ def stored():
     item = declared()
     port = {".": {}, "f:containerPort": {}}
     container = {
-        ".": {}, "f:name": {}, "f:image": {}, "f:args": {}, "f:ports": {'k:{"containerPort":80,"protocol":"TCP"}': port},
+        ".": {},
+        "f:name": {},
+        "f:image": {},
+        "f:args": {},
+        "f:ports": {'k:{"containerPort":80,"protocol":"TCP"}': port},
         "f:resources": {"f:requests": {"f:cpu": {}}},
     }
     spec = {
@@ -59,8 +63,11 @@ def stored():
     template["containers"][0].update(terminationMessagePath="/dev/termination-log", resources={"requests": {"cpu": "1"}})
     template["containers"][0]["ports"][0]["protocol"] = "TCP"
     live["spec"]["volumeClaimTemplates"] = [
-        {"metadata": {"name": "d"}, "spec": {"accessModes": ["ReadWriteOnce"], "volumeMode": "Filesystem", "resources": {"requests": {"storage": "1Gi"}}},
-         "status": {"phase": "Pending"}}
+        {
+            "metadata": {"name": "d"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "volumeMode": "Filesystem", "resources": {"requests": {"storage": "1Gi"}}},
+            "status": {"phase": "Pending"},
+        }
     ]
     live["status"] = {"replicas": 0}
     return live

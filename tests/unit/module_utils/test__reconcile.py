@@ -305,8 +305,13 @@ class TestPrune:
     def test_what_is_no_longer_declared_goes_and_data_stays(self, world):
         world.run(NAMESPACE, config("a"), config("b"), claim(), deployment())
         result = world.run(NAMESPACE, config("a"))
-        assert actions(result) == {"Namespace/team": "unchanged", "ConfigMap/a": "unchanged", "ConfigMap/b": "deleted", "Deployment/web": "deleted",
-                                   "PersistentVolumeClaim/data": "kept"}
+        assert actions(result) == {
+            "Namespace/team": "unchanged",
+            "ConfigMap/a": "unchanged",
+            "ConfigMap/b": "deleted",
+            "Deployment/web": "deleted",
+            "PersistentVolumeClaim/data": "kept",
+        }
         assert world.ref("PersistentVolumeClaim", "data") in world.cluster.objects
 
     def test_data_that_is_named_goes(self, world):
@@ -463,7 +468,7 @@ class TestSecrets:
             ],
         )
         assert result["problems"] == [
-            'secrets[0]: metadata.namespace "Other" is not a DNS label (letters a-z, digits and \'-\', beginning and ending with a letter or digit).',
+            "secrets[0]: metadata.namespace \"Other\" is not a DNS label (letters a-z, digits and '-', beginning and ending with a letter or digit).",
             'secrets[0]: data: "pass word" is not a valid key: letters, digits, "-", "_", ".".',
             'secrets[1]: metadata.labels["tier"] is a number, not text; write it in quotes ("1").',
         ]
@@ -565,8 +570,14 @@ class Killed(BaseException):
 
 class TestKilledAnywhere:
     OLD = [NAMESPACE, *[config(f"old{index}", k="v") for index in range(6)], *[config(f"both{index}", k="v") for index in range(6)]]
-    NEW = [NAMESPACE, *[config(f"both{index}", k="w") for index in range(6)], deployment(), job(policy="set"), claim(),
-           *[secret(f"new{index}", p="value") for index in range(3)]]
+    NEW = [
+        NAMESPACE,
+        *[config(f"both{index}", k="w") for index in range(6)],
+        deployment(),
+        job(policy="set"),
+        claim(),
+        *[secret(f"new{index}", p="value") for index in range(3)],
+    ]
 
     def test_the_next_run_converges_whatever_request_was_the_last(self):
         reference = World()

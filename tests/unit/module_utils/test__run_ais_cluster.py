@@ -95,9 +95,7 @@ class FakeAis(FakeCluster):
         self.clock.at(self.clock.now() + 2, lambda: self._pod(daemon, revision))
         return gone
 
-    def request(
-        self, method: str, path: str, query: Any = None, body: Any = None, headers: Any = None, timeout: Any = None, patience: Any = None
-    ) -> Response:
+    def request(self, method: str, path: str, query: Any = None, body: Any = None, headers: Any = None, timeout: Any = None, patience: Any = None) -> Response:
         match = re.fullmatch(rf"/api/v1/namespaces/ais/pods/{self.scheme}([^:]+):(\d+)/proxy(.*)", path)
         if not match:
             return Response(503, {}, f"nothing speaks so: {path}".encode())
@@ -394,9 +392,7 @@ def test_a_target_that_serves_against_the_declaration_is_a_problem() -> None:
     cluster = FakeAis()
     found = info_module.run(Call(info_options(maintenance=["w3"]), cluster=cluster, clock=cluster.clock))
     assert found["ready"] is False
-    assert found["problems"] == [
-        "target ais-ais-target-w3-0 (node w3) serves, and aistore_maintenance names it: its objects are not, or no longer, moved away"
-    ]
+    assert found["problems"] == ["target ais-ais-target-w3-0 (node w3) serves, and aistore_maintenance names it: its objects are not, or no longer, moved away"]
 
 
 def test_an_interrupted_rebalance_is_started_again() -> None:

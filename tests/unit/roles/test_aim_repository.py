@@ -145,9 +145,7 @@ def test_the_copy_that_comes_back_is_not_the_one_that_is_too_old_to_keep(care: M
 
 
 @pytest.mark.parametrize("killed_at", range(1, 5))
-def test_a_restoration_that_is_killed_is_finished_by_the_next_start_or_never_began(
-    care: ModuleType, monkeypatch: pytest.MonkeyPatch, killed_at: int
-) -> None:
+def test_a_restoration_that_is_killed_is_finished_by_the_next_start_or_never_began(care: ModuleType, monkeypatch: pytest.MonkeyPatch, killed_at: int) -> None:
     fill(care, "old")
     name = care.copy("manual", "3.29.1").name
     (care.REPOSITORY / "meta" / "chunk").write_text("new")

@@ -142,8 +142,7 @@ class Tracking:
         found = [
             {"info": {"run_id": identity, "status": one["status"]}, "data": {"tags": [{"key": k, "value": v} for k, v in one["tags"].items()]}}
             for identity, one in self.runs.items()
-            if one["tags"].get("mlflow.parentRunId") == "parent"
-            and ("slipway.index" not in wanted or f"'{one['tags']['slipway.index']}'" in wanted)
+            if one["tags"].get("mlflow.parentRunId") == "parent" and ("slipway.index" not in wanted or f"'{one['tags']['slipway.index']}'" in wanted)
         ]
         return 200, {"runs": found}
 

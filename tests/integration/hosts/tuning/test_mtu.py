@@ -97,7 +97,7 @@ def test_one_host_that_cannot_change_turns_the_others_back(hosts, role, path_mtu
     wanted = "{{ [{'name': 'eth0' if inventory_hostname == '" + one + "' else 'eth9', 'mtu': 9000}] }}"
     run = role("host_mtu", host_mtu_links=wanted, host_mtu_is_persistent=False)
     assert run.failed() == set(hosts.names)
-    assert 'there is no such link here (have: eth0)' in run.output
+    assert "there is no such link here (have: eth0)" in run.output
     assert f"{other} could not be changed" in run.output
     assert mtu(hosts) == dict.fromkeys(hosts.names, 1500)
 
