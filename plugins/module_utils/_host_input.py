@@ -5,22 +5,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _INTEGER = re.compile(r"-?[0-9]+")
 
 
 class Refused(Exception):
-    """The input, or what the host offers, forbids to begin: every problem at once, a sentence each. Nothing was touched."""
+    """The input, or what the host offers, forbids to begin: every problem at once, a sentence each. Nothing was touched.
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = list(problems)
-        super().__init__("Nothing was changed, {} thing(s) to mend:\n{}".format(len(self.problems), "\n".join("  - " + line for line in self.problems)))
+    `result`: what is known of the host all the same, for the result of the module.
+    """
+
+    def __init__(self, problems: Sequence[str], result: Mapping[str, Any] | None = None) -> None:
+        self.problems, self.result = list(problems), dict(result or {})
+        listed = "".join("\n- " + line for line in self.problems)
+        super().__init__("{} problem{}; nothing was touched on this host:{}".format(len(self.problems), "" if len(self.problems) == 1 else "s", listed))
 
 
 class Failed(Exception):
-    """An effect did not come about; the message says what, why, and what was put back."""
+    """An effect did not come about; the message says what, why, and what was put back. `result`: what was done, for the result of the module."""
+
+    def __init__(self, message: str, result: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.result = dict(result or {})
 
 
 def integer(value: Any) -> int | None:

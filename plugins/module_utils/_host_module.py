@@ -18,9 +18,15 @@ def main(run: Callable[[Mapping[str, Any], bool, bool], dict[str, Any]], argumen
     try:
         result = run(module.params, module.check_mode, module._diff)
     except Refused as refused:
-        module.fail_json(msg=str(refused), problems=refused.problems)
-    except (Failed, OSError) as failed:
-        module.fail_json(msg=str(failed))
-    for line in result.pop("warnings_found", ()):
+        _end(module, refused.result, module.fail_json, msg=str(refused), problems=refused.problems)
+    except Failed as failed:
+        _end(module, failed.result, module.fail_json, msg=str(failed))
+    except OSError as failed:
+        module.fail_json(msg=f"{failed.filename} cannot be read or written: {failed.strerror}" if failed.filename else str(failed))
+    _end(module, result, module.exit_json)
+
+
+def _end(module: AnsibleModule, result: Mapping[str, Any], end: Callable[..., None], **more: Any) -> None:
+    for line in result.get("warnings_found", ()):
         module.warn(line)
-    module.exit_json(**result)
+    end(**{name: value for name, value in result.items() if name != "warnings_found"}, **more)

@@ -17,15 +17,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.slipway.mlops.plugins.module_utils import _block_probe, _block_signatures, _files, _xfs_journal, _xfs_observe, _xfs_superblock
+from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Failed
 from ansible_collections.slipway.mlops.plugins.module_utils._xfs_options import for_mount
 from ansible_collections.slipway.mlops.plugins.module_utils._xfs_plan import ABSENT, Plan, Settings, Step
 
 LOCK = "/var/lib/slipway/xfs_datafs.lock"
 LOCK_WAIT_SECONDS = 60
-
-
-class Failed(Exception):
-    """Something did not work; the message is for the user."""
 
 
 @dataclass

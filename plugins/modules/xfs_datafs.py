@@ -143,7 +143,7 @@ EXAMPLES = r"""
 RETURN = r"""
 disks:
   description: Each disk in the order of the list, as read back at the end (in check mode as it is).
-  returned: when the arguments are valid
+  returned: once the disks were looked at, also by a refusal or failure
   type: list
   elements: dict
   sample:
@@ -160,200 +160,35 @@ disks:
       pending: []
 actions:
   description: What was done, or in check mode would be, one sentence for each disk.
-  returned: when the arguments are valid
+  returned: once the disks were looked at, also by a refusal or failure
   type: list
   elements: str
   sample: ["format /dev/disk/by-id/nvme-SAMSUNG_MZQL27T6HBLA_S6CKNE0T100001 as XFS (7.682 TB), declare it in fstab, mount it on /ais/disk0"]
 erased:
   description: Kernel names of the disks that were, or in check mode would be, erased.
-  returned: when the arguments are valid
+  returned: once the disks were looked at, also by a refusal or failure
   type: list
   elements: str
   sample: []
+problems:
+  description: What is wrong, one sentence each.
+  returned: failure, when the input or the host forbids to begin
+  type: list
+  elements: str
+  sample: ["disks[0] /dev/sdb: holds ext4"]
 seconds:
   description: Time that the module took.
-  returned: always
+  returned: success
   type: float
   sample: 0.012
 """
 
-import grp
-import os
-import pwd
-import re
-import time
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slipway.mlops.plugins.module_utils import _files, _xfs_apply, _xfs_journal, _xfs_observe, _xfs_plan
+from ansible_collections.slipway.mlops.plugins.module_utils._host_module import main as host_main
+from ansible_collections.slipway.mlops.plugins.module_utils._run_xfs_datafs import ARGUMENTS, run
 
 
 def main() -> None:
-    started = time.monotonic()
-    state = {"type": "str", "choices": ["mounted", "unmounted", "absent"]}
-    module = AnsibleModule(
-        argument_spec={
-            "disks": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "device": {"type": "str", "required": True},
-                    "path": {"type": "str", "required": True},
-                    "state": state,
-                    "options": {"type": "list", "elements": "str"},
-                    "expected_size": {"type": "str"},
-                    "adopt": {"type": "str"},
-                    "erase": {"type": "raw"},
-                },
-            },
-            "options": {
-                "type": "list",
-                "elements": "str",
-                "default": ["noatime", "nodiratime", "logbufs=8", "logbsize=256k", "largeio", "inode64", "swalloc", "allocsize=131072k", "nofail"],
-            },
-            "state": {**state, "default": "mounted"},
-            "owner": {"type": "str", "default": ""},
-            "group": {"type": "str", "default": ""},
-            "mode": {"type": "str", "default": ""},
-            "selinux_context": {"type": "str", "default": ""},
-            "label": {"type": "str", "default": ""},
-            "grow": {"type": "bool", "default": False},
-            "erasures_max": {"type": "int", "default": 1},
-            "oldest_kernel": {"type": "str", "default": "5.14"},
-        },
-        supports_check_mode=True,
-    )
-    result = {"changed": False, "actions": [], "disks": [], "erased": []}
-
-    def fail(message: str) -> None:
-        module.fail_json(msg=message, seconds=round(time.monotonic() - started, 3), **result)
-
-    if not module.params["disks"]:
-        module.exit_json(msg="nothing to do: no data disks are declared for this host", seconds=round(time.monotonic() - started, 3), **result)
-    disks, problems = _xfs_plan.declared(module.params["disks"], module.params["options"], module.params["state"], _xfs_observe.kernel_version())
-    settings, more = _settings(module.params)
-    if os.geteuid() != 0:
-        more.append("must run as root (become: true)")
-    if problems + more:
-        fail(_refusal(problems + more))
-    try:
-        seen, facts, plan = _planned(disks, settings)
-        result.update(_report(plan, seen, module))
-        # What looks busy may be the mkfs of another run: only a look while nobody else changes anything refuses for good.
-        if plan.problems and (module.check_mode or not os.path.exists(_xfs_apply.LOCK)):
-            fail(_refusal(plan.problems))
-        if (plan.changed or plan.problems) and not module.check_mode:
-            with _xfs_apply.locked() as lock:
-                # Again, now that nobody else changes anything.
-                seen, facts, plan = _planned(disks, settings)
-                result.update(_report(plan, seen, module))
-                if plan.problems:
-                    fail(_refusal(plan.problems))
-                before = facts.fstab
-                outcome = _xfs_apply.apply(plan, settings, lock)
-            for warning in outcome.warnings:
-                module.warn(warning)
-            seen, facts, _rest = _planned(disks, settings)
-            result.update(_report(plan, seen, module, fstab=(before, facts.fstab)))
-            if outcome.failed:
-                fail("{} of {} disks failed:\n- {}".format(len(outcome.broken), len(disks), "\n- ".join(outcome.failed)))
-    except _xfs_apply.Failed as error:
-        fail(str(error))
-    except OSError as error:
-        fail(f"{error.filename or 'the host'} cannot be read or written: {error.strerror}")
-    for disk in result["disks"]:
-        for pending in disk["pending"]:
-            module.warn("{}: {}".format(disk["path"], pending))
-    module.exit_json(seconds=round(time.monotonic() - started, 3), **result)
-
-
-def _planned(disks, settings):
-    content = _files.read(_xfs_journal.PATH)
-    try:
-        journal = _xfs_journal.parse(content)
-    except ValueError as error:
-        raise _xfs_apply.Failed(f"{_xfs_journal.PATH} {error}; nothing was touched. Restore or remove it") from None
-    seen, facts = _xfs_observe.look(disks, journal)
-    return seen, facts, _xfs_plan.plan(disks, seen, facts, settings)
-
-
-def _report(plan, seen, module, fstab=None):
-    """The result: `plan` tells what is done, `seen` what is there now; `fstab` is (before, after) of the file once it is done."""
-    rows = []
-    for step, sight in zip(plan.steps, seen):
-        rows.append(
-            {
-                "device": step.disk.device,
-                "name": step.device.name if step.device else "",
-                "identity": step.device.identity if step.device else "",
-                "path": step.disk.path,
-                "was": step.was,
-                "actions": step.actions,
-                "uuid": sight.geometry.uuid if sight.settled and sight.geometry else step.uuid,
-                "size_bytes": step.device.size if step.device else 0,
-                "mounted": sight.settled,
-                "options": list(sight.on_path.options) if sight.settled and sight.on_path else [],
-                "pending": list(step.pending),
-            }
-        )
-    result = {
-        "changed": plan.changed and not plan.problems,
-        "actions": [] if plan.problems else [str(step) for step in plan.steps if step.actions],
-        "disks": rows,
-        "erased": [step.device.name for step in plan.steps if step.erased and step.device],
-    }
-    if module._diff:
-        before, after = fstab or (_files.read(_xfs_observe.FSTAB) or b"", plan.fstab)
-        result["diff"] = [_files.diff_lines(_xfs_observe.FSTAB, before, after)] if before != after else []
-        for step in plan.steps:
-            if step.actions:
-                name = f"{step.disk.path} ({step.device if step.device else step.disk.device})"
-                after = "{} (UUID {})\n".format(", ".join(step.actions), step.uuid)
-                result["diff"].append({"before_header": name, "after_header": name, "before": step.was + "\n", "after": after})
-    return result
-
-
-def _settings(params):
-    problems = []
-
-    def number(option, look_up):
-        value = params[option]
-        if value == "" or value.isdigit():
-            return int(value) if value else None
-        try:
-            return look_up(value)
-        except KeyError:
-            problems.append("{0}: there is no {0} {1!r} on this host".format(option if option == "group" else "user", value))
-            return None
-
-    owner = number("owner", lambda name: pwd.getpwnam(name).pw_uid)
-    group = number("group", lambda name: grp.getgrnam(name).gr_gid)
-    mode = params["mode"]
-    # The zero is what tells: YAML reads 0770 without quotes as an octal number, and gives us "504".
-    if mode and not re.match(r"0[0-7]{3,4}\Z", mode):
-        problems.append(f"mode: {mode!r} is not an octal mode; put it in quotes, like '0755'")
-        mode = ""
-    if not re.match(r"[A-Za-z0-9._-]{0,12}\Z", params["label"]):
-        problems.append("label: {!r} is not a label of XFS (at most 12 letters, digits, '.', '_', '-')".format(params["label"]))
-    if not re.match(r"[A-Za-z0-9_.:,-]*\Z", params["selinux_context"]):
-        problems.append("selinux_context: {!r} is not a context".format(params["selinux_context"]))
-    kernel = re.match(r"(\d+)\.(\d+)\Z", params["oldest_kernel"])
-    if not kernel:
-        problems.append("oldest_kernel: {!r} is not major.minor, like '5.14'".format(params["oldest_kernel"]))
-    return _xfs_plan.Settings(
-        owner=owner,
-        group=group,
-        mode=int(mode, 8) if mode else None,
-        selinux_context=params["selinux_context"],
-        grow=params["grow"],
-        label=params["label"],
-        erasures_max=params["erasures_max"],
-        oldest_kernel=(int(kernel.group(1)), int(kernel.group(2))) if kernel else (0, 0),
-    ), problems
-
-
-def _refusal(problems) -> str:
-    return "{} problem{}; nothing was touched on this host:\n- {}".format(len(problems), "" if len(problems) == 1 else "s", "\n- ".join(problems))
+    host_main(run, ARGUMENTS)
 
 
 if __name__ == "__main__":

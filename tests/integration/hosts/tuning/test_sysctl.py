@@ -84,7 +84,7 @@ def test_all_bad_input_is_told_at_once_and_nothing_is_touched(hosts, role):
     ]
     run = role("host_sysctl", host_sysctl_values=bad)
     assert run.failed() == set(hosts.names)
-    assert "Nothing was changed, 4 thing(s) to mend" in run.output
+    assert "4 problems; nothing was touched on this host" in run.output
     for words in (
         "is not an integer, as the kernel's own is (4096)",
         '"net/core/.." is not a sysctl name',
