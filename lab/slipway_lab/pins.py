@@ -29,6 +29,7 @@ HOST_COMMANDS = {
     "setpriv": "util-linux",
     "iptables": "iptables",
     "nft": "nftables",
+    "ip": "iproute2",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
 }
