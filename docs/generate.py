@@ -58,7 +58,7 @@ def role_page(role: Path) -> str:
             lines += ["| variable | type | default | meaning |", "|---|---|---|---|"]
             lines += [row for key, value in sorted(options.items()) for row in option_rows(key, value, defaults.get(key, value.get("default")))]
             lines.append("")
-    lines.append(f"```shell\nansible-playbook {PLAYBOOKS.get(role.name, 'site.yml')} -i inventories/example --tags {role.name}\n```")
+    lines.append(f"```shell\nansible-playbook {PLAYBOOKS.get(role.name, 'site.yml')} -i INVENTORY --tags {role.name}\n```")
     return "\n".join(lines) + "\n"
 
 
