@@ -1,6 +1,6 @@
 # Copyright: The slipway authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Write what can be derived from the code: the README of each role, and the tables of README.md between their marks.
+"""Write what can be derived from the code: the README of each role, docs/variables.md, and the tables of README.md between their marks.
 
 `generate.py --check` writes nothing and fails, naming the files, where they are out of date.
 """
@@ -20,7 +20,7 @@ PLAYBOOKS = {"mlflow_job": "playbooks/training.yml"}  # of roles that are no sta
 
 
 def main() -> int:
-    pages = {**role_pages(), ROOT / "README.md": main_page()}
+    pages = {**role_pages(), ROOT / "docs/variables.md": shared_page(), ROOT / "README.md": main_page()}
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if "--check" in sys.argv:
         for path in stale:
@@ -55,11 +55,22 @@ def role_page(role: Path) -> str:
         lines += [text + "\n" for text in paragraphs(entry.get("description"))]
         options = {key: value for key, value in (entry.get("options") or {}).items() if name == "main" or key not in (specs["main"].get("options") or {})}
         if options:
-            lines += ["| variable | type | default | meaning |", "|---|---|---|---|"]
-            lines += [row for key, value in sorted(options.items()) for row in option_rows(key, value, defaults.get(key, value.get("default")))]
-            lines.append("")
+            lines += [*option_table({key: {**value, "default": defaults.get(key, value.get("default"))} for key, value in options.items()}), ""]
     lines.append(f"```shell\nansible-playbook {PLAYBOOKS.get(role.name, 'site.yml')} -i INVENTORY --tags {role.name}\n```")
     return "\n".join(lines) + "\n"
+
+
+def shared_page() -> str:
+    """The variables that no single role has; `inventory_check` reads the same file."""
+    options = yaml.safe_load((ROOT / "playbooks/vars/shared.yml").read_text(encoding="utf-8"))["argument_specs"]["main"]["options"]
+    head = "<!-- Written by docs/generate.py from playbooks/vars/shared.yml; edit that. -->\n# Variables that roles and playbooks share\n"
+    text = "For `group_vars/all`, but `slipway_node_name`, which is a host's own. What a single role reads is in the README of that role.\n"
+    return "\n".join([head, text, *option_table(options)]) + "\n"
+
+
+def option_table(options: dict[str, Any]) -> list[str]:
+    rows = [row for key, value in sorted(options.items()) for row in option_rows(key, value, value.get("default"))]
+    return ["| variable | type | default | meaning |", "|---|---|---|---|", *rows]
 
 
 def option_rows(name: str, spec: dict[str, Any], default: Any, depth: int = 0) -> list[str]:
