@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -68,6 +69,8 @@ def _count(most: int) -> Callable[[str], int]:
 
 
 def _run(args: argparse.Namespace, lab: Lab) -> int:
+    if os.geteuid() != 0 and args.command != "up":  # which names all that is missing, this too
+        raise LabError("containers, keys and records of the lab belong to root: run it as root")
     if args.command == "up":
         up.up(lab)
         say("ok", f"KUBECONFIG={lab.kubeconfig}")

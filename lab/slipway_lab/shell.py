@@ -43,7 +43,7 @@ def run(
         if log and not quiet:
             _append(log, out)
     except FileNotFoundError as e:
-        raise LabError(f"{args[0]}: no such program") from e
+        raise LabError(f"{args[0]}: no such program here; `lab/lab up` installs what the lab needs") from e
     except subprocess.TimeoutExpired as e:
         raise LabError(f"{shlex.join(args[:4])} ...: no end after {timeout:.0f} s") from e
     if check and p.returncode != 0:
