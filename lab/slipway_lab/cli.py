@@ -88,7 +88,7 @@ def _run(args: argparse.Namespace, lab: Lab) -> int:
     elif args.command == "guest" and args.action == "ssh":
         return _ssh(guest.folder(lab) / "ssh_config", "guest", args.words)
     elif args.command == "guest":
-        up.guest_up(lab) if args.action == "up" else guest.down(lab)
+        up.guest_up(lab) if args.action == "up" else up.guest_down(lab)
     elif args.command == "ssh":
         return _ssh(lab.ssh / "config", args.machine, args.words)
     return 0

@@ -22,6 +22,7 @@ SERVICE_CIDR = "10.96.0.0/12"
 DISKS_PER_NODE = 2
 MAX_WORKERS = 32
 FIRST_NODE, FIRST_HOST = 11, 101  # last octets
+PROCESSES = ("registry", "kwok", "guest")  # that run on the machine itself
 
 
 @dataclass(frozen=True)

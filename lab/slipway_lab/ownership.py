@@ -12,7 +12,7 @@ from pathlib import Path
 
 from slipway_lab.containers import inspect, podman
 from slipway_lab.errors import LabError
-from slipway_lab.layout import REGISTRY_PORT, Lab
+from slipway_lab.layout import PROCESSES, REGISTRY_PORT, Lab
 from slipway_lab.nodes import LABEL_NAME, LABEL_STATE, containers
 from slipway_lab.processes import Process
 from slipway_lab.shell import output
@@ -24,6 +24,7 @@ def other_owner(lab: Lab) -> Path | None:
     network = inspect(lab, "network", lab.name)
     if network:
         marks.append((network.get("labels") or {}).get(LABEL_STATE))
+    marks += [Process(lab, name).owner() for name in PROCESSES]
     others = sorted({m for m in marks if m and Path(m) != lab.state})
     return Path(others[0]) if others else None
 

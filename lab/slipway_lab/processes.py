@@ -23,12 +23,15 @@ class Process:
     def __init__(self, lab: Lab, name: str) -> None:
         self._argv_file = lab.runtime / f"{name}.argv"
         self._pid_file = lab.runtime / f"{name}.pid"
+        self._owner_file = lab.runtime / f"{name}.state"
+        self._state = lab.state
 
     def start(self, argv: Sequence[str | Path], out: BinaryIO, stdin: int = subprocess.DEVNULL) -> None:
         """Starts the program detached from this terminal. What identifies it is written before it runs, so that a kill cannot orphan it."""
         args = [str(a) for a in argv]
         self._argv_file.parent.mkdir(parents=True, exist_ok=True)
         self._pid_file.unlink(missing_ok=True)
+        self._owner_file.write_text(str(self._state))
         self._argv_file.write_text(json.dumps(args))
         script = 'echo $$ > "$0" && exec "$@"'
         p = subprocess.Popen(["sh", "-c", script, str(self._pid_file), *args], stdin=stdin, stdout=out, stderr=out, start_new_session=True, cwd="/")
@@ -46,6 +49,10 @@ class Process:
             return None
         return pid if running == argv else None
 
+    def owner(self) -> str | None:
+        """The state folder of the lab that started what runs, perhaps one of another clone."""
+        return self._owner_file.read_text() if self.pid() and self._owner_file.exists() else None
+
     def alive(self) -> bool:
         return self.pid() is not None
 
@@ -61,3 +68,4 @@ class Process:
                 break
         self._pid_file.unlink(missing_ok=True)
         self._argv_file.unlink(missing_ok=True)
+        self._owner_file.unlink(missing_ok=True)

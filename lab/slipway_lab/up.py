@@ -13,7 +13,7 @@ from slipway_lab import cluster, disks, fleet, guest, hosts, images, kernel, nod
 from slipway_lab.cache import locked
 from slipway_lab.containers import podman, podman_ok
 from slipway_lab.errors import LabError
-from slipway_lab.layout import Lab, Node
+from slipway_lab.layout import PROCESSES, Lab, Node
 from slipway_lab.processes import Process
 from slipway_lab.progress import say, step
 from slipway_lab.shell import run
@@ -47,6 +47,12 @@ def _become_owner(lab: Lab) -> None:
         raise LabError(f"the lab {lab.name} belongs to {other.parent}: end it there with `lab/lab down`, or take its place with LAB_TAKE_OVER=1")
     say("", f"taking over the lab of {other}")
     clear(lab, other)
+
+
+def _refuse_another_owner(lab: Lab) -> None:
+    other = ownership.other_owner(lab)
+    if other is not None:
+        raise LabError(f"the lab {lab.name} belongs to {other.parent}: run this there")
 
 
 def _run_nodes(lab: Lab, image: str) -> list[str]:
@@ -125,7 +131,7 @@ def clear(lab: Lab, state: Path) -> None:
     """Removes containers, volumes, network, loop devices and processes that carry this lab's name, and the state folder."""
     owner = Lab(name=lab.name, subnet=lab.subnet, workers=lab.workers, clone=state.parent if state.name == ".lab" else state.parent.parent, cache=lab.cache)
     with step("Down", lab.logs, "podman"):
-        for name in ("registry", "kwok", "guest"):
+        for name in PROCESSES:
             Process(lab, name).end()
         names = list(nodes.containers(lab))
         if names:
@@ -178,9 +184,7 @@ def resize_hosts(lab: Lab, count: int) -> None:
 def resize_fleet(lab: Lab, count: int) -> None:
     """Exactly `count` nodes of kwok."""
     with locked(lab.lock):
-        other = ownership.other_owner(lab)
-        if other is not None:
-            raise LabError(f"the lab {lab.name} belongs to {other.parent}")
+        _refuse_another_owner(lab)
         if not cluster.api_healthy(lab):
             raise LabError("the cluster does not answer: run `lab/lab up` first")
         with step(f"Fleet: {count}", lab.logs, "kwok"):
@@ -191,7 +195,14 @@ def guest_up(lab: Lab) -> None:
     """The virtual machine, beside the cluster or without one."""
     requirements.ensure(lab, {**pins.HOST_COMMANDS, **pins.GUEST_COMMANDS})
     with locked(lab.lock):
+        _become_owner(lab)
         guest.up(lab)
+
+
+def guest_down(lab: Lab) -> None:
+    with locked(lab.lock):
+        _refuse_another_owner(lab)
+        guest.down(lab)
 
 
 def status(lab: Lab) -> bool:

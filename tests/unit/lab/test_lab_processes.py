@@ -16,6 +16,7 @@ from slipway_lab.processes import Process
 @dataclass
 class Place:
     runtime: Path
+    state: Path = Path("/clone/.lab")
 
 
 @pytest.fixture
@@ -29,8 +30,10 @@ def test_a_started_process_is_known_and_ended(process: Process, tmp_path: Path) 
     pid = process.pid()
     assert pid is not None
     assert Path(f"/proc/{pid}/comm").read_text().strip() == "sleep"
+    # Another clone's lab of the same name sees whose it is; a virtual machine has no label that would tell.
+    assert Process(Place(tmp_path / "run", Path("/other/.lab")), "thing").owner() == "/clone/.lab"  # type: ignore[arg-type]
     process.end()
-    assert process.pid() is None
+    assert process.pid() is None and process.owner() is None
     assert not list((tmp_path / "run").iterdir())
 
 
