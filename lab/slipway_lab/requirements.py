@@ -54,20 +54,28 @@ def ensure(lab: Lab, commands: dict[str, str] | None = None) -> None:
 def _too_little_space(lab: Lab) -> list[str]:
     """A lab whose caches are warm needs little; building them from nothing takes some 15 GB."""
     cold = not (lab.cache / "images").is_dir()
-    needs = {lab.state: 3 << 30, lab.cache: (12 << 30) if cold else (2 << 30)}
-    found = []
-    for path, least in needs.items():
-        place = next(p for p in (path, *path.parents) if p.exists())
-        free = shutil.disk_usage(place).free
-        if free < least:
-            found.append(f"{place} has {free / 1e9:.1f} GB free and the lab needs {least / 1e9:.0f} GB there: free some, or set XDG_CACHE_HOME for the caches")
-    return found
+    disks: dict[int, tuple[list[str], int]] = {}  # what is on one disk shares its space
+    for path, least in ((lab.state, 3 * 10**9), (lab.cache, 12 * 10**9 if cold else 2 * 10**9)):
+        place = _there(path)
+        places, needed = disks.get(place.stat().st_dev, ([], 0))
+        disks[place.stat().st_dev] = ([*places, str(place)], needed + least)
+    return [
+        f"the disk of {' and '.join(dict.fromkeys(places))} has {free / 1e9:.1f} GB free and the lab needs {needed / 1e9:.0f} GB there: "
+        "free some, or set XDG_CACHE_HOME for the caches"
+        for places, needed in disks.values()
+        if (free := shutil.disk_usage(places[0]).free) < needed
+    ]
+
+
+def _there(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    return next(p for p in (path, *path.parents) if p.exists())
 
 
 def space_hint(lab: Lab) -> str:
     """What to add to a failure on a full disk, where programs tend to name anything but that."""
     for path in (lab.state, lab.cache, Path("/var/lib/containers"), Path(tempfile.gettempdir())):
-        place = next(p for p in (path, *path.parents) if p.exists())
+        place = _there(path)
         if shutil.disk_usage(place).free < 200 << 20:
             return f"\nno space is left on the disk of {place}, which is the likely cause: free some and run the same command again"
     return ""

@@ -5,9 +5,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
-from slipway_lab import pins
+import pytest
+from slipway_lab import pins, requirements
+from slipway_lab.layout import from_environment
 
 SOURCES = Path(__file__).resolve().parents[3] / "lab" / "slipway_lab"
 # Essential in Debian, or what the lab is installed and started with.
@@ -20,3 +23,10 @@ def test_every_program_that_is_run_on_the_machine_is_asked_for() -> None:
     used = {name for text in texts for name in re.findall(r'(?:\b(?:run|output|succeeds|start)\(|argv(?:: [^=]*)? = )\s*\[\s*"([a-z][a-z0-9_-]*)"', text)}
     assert {"podman", "losetup", "ip", "qemu-system-x86_64", "setpriv"} <= used
     assert used - ALWAYS_THERE <= set(pins.HOST_COMMANDS) | set(pins.GUEST_COMMANDS)
+
+
+@pytest.mark.parametrize(("free", "refused"), [(14, True), (16, False)])
+def test_state_and_caches_on_one_disk_need_room_for_both(free: int, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(0, 0, free * 10**9))  # type: ignore[attr-defined]
+    found = requirements._too_little_space(from_environment(tmp_path, {"HOME": str(tmp_path)}))
+    assert [str(tmp_path) in text and "needs 15 GB" in text for text in found] == [True] * refused
