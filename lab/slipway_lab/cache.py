@@ -47,7 +47,7 @@ def cached(folder: Path, key: str, make: Callable[[Path], None]) -> Path:
     """The folder `<folder>-<key>`, made once by `make(temporary folder)` and renamed when complete."""
     final = folder.with_name(f"{folder.name}-{key}")
     if final.is_dir():
-        os.utime(final)  # last use, for `lab prune`
+        os.utime(final)  # last use, for who wants to delete the old ones
         return final
     with locked(folder.with_name(f".{folder.name}.lock")):
         if final.is_dir():
