@@ -48,7 +48,7 @@ def run(call: Call) -> Json:
             last = _settled(call, server, experiment, last, identity)
         if last and last.status == FINISHED:
             call.progress(f"run {last.id} of this content has finished already; another `generation` runs it again")
-            return {"changed": False, "job": "", "run": _read(server, last.id)}
+            return {"changed": False, "actions": [], "job": "", "run": _read(server, last.id)}
         if call.check_mode:
             action = "follow" if last and last.status == RUNNING else "launch"
             return {"changed": action == "launch", "actions": [f"{action} training {params['name']}"], "job": "", "run": {}}

@@ -89,6 +89,15 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+name:
+  description: What this is about, for a report.
+  returned: success
+  type: str
+  sample: gpu gpu-1
+node:
+  description: Name of the node.
+  returned: success
+  type: str
 ready:
   description: Whether every link holds.
   returned: success

@@ -150,13 +150,13 @@ actions:
   type: list
   elements: str
 job:
-  description: Name of the Job; empty where the content had been trained before.
+  description: Name of the Job; empty in check mode and where the content had been trained before.
   returned: success
   type: str
   sample: airline-1f0a3c5d7e-1
 run:
-  description: The MLflow run after the Job's end.
-  returned: when there is one
+  description: The MLflow run after the Job's end, also one of before; empty in check mode where training would begin or go on.
+  returned: success
   type: dict
   contains:
     id:
