@@ -17,7 +17,7 @@ help: ## this list
 
 venv: .venv/.stamp ## the virtual environment with everything that development needs
 .venv/.stamp: requirements-dev.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is missing: apt-get install python3 python3-venv"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "Python 3.11 or newer is missing: apt-get install python3 python3-venv on Debian 12; PYTHON=... names one of another place"; exit 1; }
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@

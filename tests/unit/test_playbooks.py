@@ -118,6 +118,7 @@ def test_the_demo_goes_to_a_cluster_only_when_it_is_meant(arguments: list[str], 
     assert not any(text in said for text in not_), said
 
 
-def test_a_machine_without_python_is_told_what_is_missing() -> None:
-    done = subprocess.run(["make", "PYTHON=", "-W", "requirements-dev.txt", ".venv/.stamp"], cwd=ROOT, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("python", ["", "false"], ids=["none", "one that is too old"])
+def test_a_machine_without_python_is_told_what_is_missing(python: str) -> None:
+    done = subprocess.run(["make", f"PYTHON={python}", "-W", "requirements-dev.txt", ".venv/.stamp"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode and "Python 3.11 or newer is missing" in done.stdout
