@@ -48,6 +48,13 @@ def write_archive(target: Path, images: Sequence[StaticImage]) -> None:
         _add_bytes(out, "manifest.json", json.dumps(manifest).encode())
 
 
+def tags(archive: Path) -> set[str]:
+    """The names of all images in an archive."""
+    with tarfile.open(archive) as tar:
+        file = tar.extractfile("manifest.json")
+        return {tag for image in json.load(file) for tag in image["RepoTags"]} if file else set()
+
+
 def _write_layer(layer: Path, image: StaticImage) -> None:
     with tarfile.open(layer, "w") as tar:
         tmp = tarfile.TarInfo("tmp")

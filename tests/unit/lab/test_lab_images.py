@@ -9,8 +9,9 @@ import json
 import tarfile
 from pathlib import Path
 
-from slipway_lab import registry
-from slipway_lab.archive import StaticImage, write_archive
+import pytest
+from slipway_lab import cluster, registry
+from slipway_lab.archive import StaticImage, tags, write_archive
 from slipway_lab.layout import from_environment
 
 
@@ -22,6 +23,7 @@ def test_an_archive_holds_tags_files_and_links_and_is_reproducible(tmp_path: Pat
         write_archive(tmp_path / name, [image])
         program.touch()
     assert (tmp_path / "first.tar").read_bytes() == (tmp_path / "second.tar").read_bytes()
+    assert tags(tmp_path / "first.tar") == {"a.example/one:1", "a.example/two:1"}
     with tarfile.open(tmp_path / "first.tar") as tar:
         (entry,) = json.load(tar.extractfile("manifest.json"))  # type: ignore[arg-type]
         assert entry["RepoTags"] == ["a.example/one:1", "a.example/two:1"]
@@ -51,3 +53,19 @@ def test_published_blobs_are_links_and_everything_else_is_a_copy(tmp_path: Path)
     # A push that moves the tag writes in place; the cache must not see it.
     (there / tag.relative_to(seed)).write_text("sha256:other")
     assert tag.read_text() == "sha256:abcd"
+
+
+@pytest.mark.parametrize(("known", "imports"), [("a:1 b:1 other:1", 0), ("a:1", 1), ("", 1)])
+def test_an_import_that_was_killed_half_way_is_made_again(known: str, imports: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[list[str]] = []
+
+    def execute(_lab: object, _container: str, argv: list[str], **_more: object) -> str:
+        ran.append(argv)
+        return known
+
+    monkeypatch.setattr(cluster, "execute", execute)
+    lab = from_environment(tmp_path, {})
+    (tmp_path / "program").write_bytes(b"code")
+    write_archive(tmp_path / "images.tar", [StaticImage([name], {"/bin/program": tmp_path / "program"}) for name in ("a:1", "b:1")])
+    cluster.load_images(lab, lab.control_plane, tmp_path / "images.tar")
+    assert sum("import" in argv for argv in ran) == imports
