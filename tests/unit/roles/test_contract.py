@@ -50,6 +50,13 @@ def test_defaults_and_specification_agree(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
+def test_every_entry_point_says_what_it_is_and_since_when(role: str) -> None:
+    """The changelog lists the new roles by it."""
+    for name, entry in load(role, "meta", "argument_specs.yml")["argument_specs"].items():
+        assert entry.get("short_description") and entry.get("version_added") and entry.get("author"), name
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_public_variables_carry_the_prefix(role: str) -> None:
     for name in options(role):
         assert name.startswith((role + "_", "slipway_")), name
