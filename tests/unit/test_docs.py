@@ -124,3 +124,16 @@ def test_examples_of_a_module_are_what_modules_take(name: str) -> None:
         assert set(given) <= set(specification), module
         plain = {key: value for key, value in given.items() if "{{" not in str(value)}
         assert ArgumentSpecValidator(specification).validate(plain).error_messages == [], module
+
+
+def test_the_changelog_of_a_release_lists_what_is_in_it() -> None:
+    """`antsibull-changelog release --update-existing --reload-plugins` writes it, and takes the fragments in, too."""
+    listed: dict[str, set[str]] = {}
+    for version, release in yaml.safe_load((ROOT / "changelogs/changelog.yaml").read_text(encoding="utf-8"))["releases"].items():
+        new = [*release.get("modules", []), *release.get("objects", {}).get("role", []), *release.get("plugins", {}).get("filter", [])]
+        listed[version] = {entry["name"] for entry in new}
+    files = [file for part in ("plugins/modules/*.py", "plugins/filter/*.py", "roles/*/meta/argument_specs.yml") for file in ROOT.glob(part)]
+    for file in files:
+        since = re.search(r'^ *version_added: "?([\d.]+)', file.read_text(encoding="utf-8"), re.MULTILINE)
+        name = file.stem if file.suffix == ".py" else file.parent.parent.name
+        assert since and (since[1] not in listed or name in listed[since[1]]), name
