@@ -133,6 +133,7 @@ def _options(lab: Lab, node: Node, image: str) -> list[str]:
         "SLIPWAY_LAB_PREFIX": lab.prefix,
     }
     options = ["--name", name, "--hostname", node.name, "--network", lab.name, "--ip", node.address, "--pull", "never"]
+    options += ["--http-proxy=false"]  # a node downloads nothing, and kubeadm would look for the API server behind the proxy
     # Without a private cgroup namespace runc finds no /sys/fs/kubepods inside the node.
     options += ["--privileged", "--systemd", "always", "--cgroupns", "private", *ULIMITS]
     # /var holds containerd's snapshots, etcd and the pods' volumes: a real file system, no overlay upon an overlay.

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import http.client
 import json
 import os
 import secrets
 import shutil
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 from slipway_lab.errors import LabError
@@ -67,14 +66,13 @@ def _write_config(lab: Lab) -> None:
 
 
 def answers(lab: Lab) -> bool:
-    """401 is the answer of a registry that guards its images."""
+    """401 is the answer of a registry that guards its images. Asked directly: a proxy of this machine does not know the lab."""
     try:
-        urllib.request.urlopen(f"http://{lab.registry}/v2/", timeout=3)
-    except urllib.error.HTTPError as e:
-        return e.code == 401
-    except OSError:
+        with contextlib.closing(http.client.HTTPConnection(lab.registry, timeout=3)) as server:
+            server.request("GET", "/v2/")
+            return server.getresponse().status == 401
+    except (OSError, http.client.HTTPException):
         return False
-    return False
 
 
 def publish(lab: Lab, seed: Path) -> bool:
