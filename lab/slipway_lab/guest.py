@@ -45,7 +45,8 @@ def up(lab: Lab) -> None:
         _make_disks(lab, base)
         port = _free_port()
         for accelerator in _accelerators():
-            process.start(_command(lab, base, accelerator, port), _console(lab).open("wb"))
+            with _console(lab).open("wb") as console:
+                process.start(_command(lab, base, accelerator, port), console)
             if accelerator == "kvm" and not _prints(lab, process):
                 process.end()
                 _NO_KVM.parent.mkdir(parents=True, exist_ok=True)

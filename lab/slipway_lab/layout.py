@@ -7,7 +7,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from slipway_lab import pins
@@ -34,7 +34,7 @@ class Node:
     index: int
     role: str  # control-plane | worker | host
     disk_bytes: int = 0
-    kubernetes: bool = field(default=True)
+    kubernetes: bool = True
 
     @property
     def pod_cidr(self) -> str:

@@ -213,7 +213,7 @@ def status(lab: Lab) -> bool:
         return False
     found = nodes.containers(lab)
     if not found:
-        print(f"the lab {lab.name} is down")
+        print(f"the lab {lab.name} is down; `lab/lab up` brings it up")
         return False
     machines = {name.removeprefix(f"{lab.name}-"): c for name, c in found.items()}
     for name, c in sorted(machines.items()):
