@@ -105,12 +105,17 @@ def wait_back(cluster: Cluster, clock: Clock, node: str, expected: Mapping[str, 
         clock.sleep(_POLL)
 
 
+def last_report(cluster: Cluster, node: str) -> Object | None:
+    """The Lease that the node's kubelet renews; None where it keeps none."""
+    return cluster.get(Ref("coordination.k8s.io/v1", "Lease", "kube-node-lease", node))
+
+
 def _missing(cluster: Cluster, node: str, expected: Mapping[str, str], restarted: float) -> tuple[str, bool]:
     """What keeps the node from being back, and whether waiting is of no use."""
     live = cluster.get(Ref("v1", "Node", "", node))
     if live is None:
         return f"node {node} is gone", True
-    heartbeat = cluster.get(Ref("coordination.k8s.io/v1", "Lease", "kube-node-lease", node))
+    heartbeat = last_report(cluster, node)
     if heartbeat is not None and _seconds(heartbeat["spec"].get("renewTime")) < restarted:
         return f"the kubelet of {node} has not reported to the API server since its restart", False
     if not ready(live):

@@ -33,6 +33,7 @@ def change_node(call: Call, host: Step, turn: node_turn.Turn, plan: Mapping[str,
         if not any(node_turn.ready(node) for node in nodes if node["metadata"]["name"] == name) and not plan["pending"]:
             raise Refused([f"{name} is left as it is, because it is not Ready even before the change."])
         expected = node_turn.pods_ready(cluster, name)
+        node_turn.last_report(cluster, name)  # a right that is missing is told before the restart
         applied = host("apply")
         why = node_turn.wait_back(cluster, clock, name, expected, applied["restarted_at"], seconds, prove)
         if not why:

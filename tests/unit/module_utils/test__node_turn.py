@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils import _lease as lease
 from ansible_collections.slipway.mlops.plugins.module_utils import _node_turn as node_turn
 from ansible_collections.slipway.mlops.plugins.module_utils import _run_node_change as run_node_change
-from ansible_collections.slipway.mlops.plugins.module_utils._model import ClusterError, Listing, Refused
+from ansible_collections.slipway.mlops.plugins.module_utils._model import ClusterError, Forbidden, Listing, Refused
 from ansible_collections.slipway.mlops.plugins.module_utils._module import Call
 from ansible_collections.slipway.mlops.plugins.module_utils._node_turn import LEASE, Turn
 from fakes import FakeClock, FakeCluster
@@ -84,6 +84,19 @@ def test_a_node_that_comes_back_keeps_the_change_and_gives_its_turn_away() -> No
     assert host.steps == ["apply", "confirm"]
     assert cluster.lease()["spec"]["holderIdentity"] == ""
     assert not cluster.lease()["metadata"].get("annotations")
+
+
+def test_a_right_that_is_missing_for_the_wait_is_told_before_anything_restarts() -> None:
+    cluster, host = Nodes("w1"), Host()
+
+    def fail(verb: str, ref: Any) -> None:
+        if verb == "get" and getattr(ref, "namespace", "") == "kube-node-lease":
+            raise Forbidden("may not get leases in namespace kube-node-lease")
+
+    cluster.fail = fail
+    with pytest.raises(Forbidden, match="may not get leases"):
+        change(cluster, host)
+    assert host.steps == []
 
 
 def test_no_node_is_disturbed_while_another_is_out() -> None:
