@@ -170,7 +170,6 @@ def test_a_uuid_is_never_used_twice() -> None:
 def test_refusals(seen: xfs.Seen, changes: dict[str, Any], known: xfs.Facts, words: str) -> None:
     result = plan(disk(**changes), seen, known)
     assert len(result.problems) == 1 and words in result.problems[0], result.problems
-    assert not result.steps[0].mkfs or result.problems
 
 
 @pytest.mark.parametrize(
@@ -201,6 +200,35 @@ def test_refusals(seen: xfs.Seen, changes: dict[str, Any], known: xfs.Facts, wor
 )
 def test_steps(seen: xfs.Seen, changes: dict[str, Any], known: xfs.Facts, settings: dict[str, Any], expected: list[str]) -> None:
     assert actions(plan(disk(**changes), seen, known, **settings)) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "known", "settings", "block", "must_be_empty"),
+    [
+        ({}, facts(), {}, xfs_block(THEIRS), True),
+        ({}, facts("", KNOWN), {}, xfs_block(OURS), False),
+        ({"adopt": THEIRS}, facts(), {}, xfs_block(THEIRS), False),
+        ({}, facts(), {"label": "lab"}, xfs_block(THEIRS, label="lab"), False),
+        ({}, facts(), {"label": "lab"}, xfs_block(THEIRS, label="other"), True),
+    ],
+)
+def test_a_filesystem_that_nobody_vouches_for_is_looked_at_once_more_when_it_is_mounted(
+    changes: dict[str, Any], known: xfs.Facts, settings: dict[str, Any], block: Superblock, must_be_empty: bool
+) -> None:
+    result = plan(disk(**changes), unmounted(content=holding(block), empty=True), known, **settings)
+    assert "mount" in actions(result) and result.steps[0].must_be_empty is must_be_empty
+
+
+@pytest.mark.parametrize("settings", [{"owner": 0}, {"group": 0}, {"mode": 0}, {"selinux_context": "system_u:object_r:x_t:s0"}, {}])
+def test_a_new_filesystem_gets_each_property_of_its_root_that_is_named(settings: dict[str, Any]) -> None:
+    assert ("owner and mode" in actions(plan(disk(), unmounted(), facts(), **settings))) is bool(settings)
+
+
+def test_a_filesystem_grows_only_where_that_is_asked_for() -> None:
+    for seen in (unmounted(content=holding(xfs_block(OURS, size=SIZE // 2))), mounted(geometry=xfs.Geometry(OURS, "", SIZE // 2))):
+        result = plan(disk(), seen, facts(LINE, KNOWN))
+        assert "grow" not in actions(result)
+        assert "grow: true would use them" in " ".join(result.steps[0].pending)
 
 
 MARK = uuid.UUID(OURS).bytes
@@ -346,6 +374,11 @@ def test_features_fit_the_oldest_kernel_and_the_tool(kernel: tuple[int, int], to
     assert all(word in command for word in present) and not any(word in command for word in absent)
 
 
+def test_the_tool_of_the_host_decides_what_a_new_filesystem_is_given() -> None:
+    assert "bigtime=1" in " ".join(plan(disk(), unmounted(), facts(mkfs=(6, 1))).steps[0].mkfs)
+    assert "bigtime" not in " ".join(plan(disk(), unmounted(), facts(mkfs=(5, 9))).steps[0].mkfs)
+
+
 def test_nothing_is_discarded_for_not_all_of_a_blank_disk_was_read() -> None:
     assert "-K" in plan(disk(), unmounted(), facts()).steps[0].mkfs
 
@@ -357,6 +390,35 @@ def test_nothing_is_discarded_for_not_all_of_a_blank_disk_was_read() -> None:
 def test_sizes(text: str, size: int | None) -> None:
     disks, problems = xfs.declared([{"device": "sdb", "path": "/ais/0", "expected_size": text}], (), xfs.MOUNTED, (6, 1))
     assert disks[0].expected_size == size and bool(problems) is (size is None)
+
+
+@pytest.mark.parametrize(
+    "erase",
+    [
+        True,
+        "yes",
+        "ext234-eeeeeeeeeeeeeeee",
+        [],
+        {},
+        {"device": "S5XX"},
+        {"content": "ext234-eeeeeeeeeeeeeeee"},
+        {"device": "", "content": "ext234-eeeeeeeeeeeeeeee"},
+        {"device": "S5XX", "content": ""},
+        {"device": 5, "content": "ext234-eeeeeeeeeeeeeeee"},
+        {"device": "S5XX", "content": True},
+        {"device": "S5XX", "content": "ext234-eeeeeeeeeeeeeeee", "force": True},
+    ],
+)
+def test_nothing_but_a_disk_and_its_content_gives_anything_up(erase: object) -> None:
+    (given,), problems = xfs.declared([{"device": "sdb", "path": "/ais/0", "erase": erase}], (), xfs.MOUNTED, (6, 1))
+    assert given.erase is None
+    assert len(problems) == 1 and "erase must name the disk and its content" in problems[0]
+
+
+def test_a_disk_has_the_state_of_all_or_one_of_its_own() -> None:
+    items = [{"device": "sdb", "path": "/ais/0"}, {"device": "sdc", "path": "/ais/1", "state": xfs.ABSENT}]
+    disks, problems = xfs.declared(items, (), xfs.UNMOUNTED, (6, 1))
+    assert ([one.state for one in disks], problems) == ([xfs.UNMOUNTED, xfs.ABSENT], [])
 
 
 @pytest.mark.parametrize(
