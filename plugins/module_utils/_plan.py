@@ -98,8 +98,11 @@ def after_migration(live: Object, dry: Object, manager: str) -> Object:
         applied = {}
     # The entry also has the server's defaults; those come back when they are removed.
     lost = _subtract(_within(theirs, applied), owned(dry, manager))
-    pruned = _cut(_content(dry), lost)
-    return {**dry, **pruned, "metadata": {**dry["metadata"], **(pruned.get("metadata") or {})}}
+    content = _content(dry)
+    pruned = _cut(content, lost)
+    rest = {key: value for key, value in dry.items() if key not in content}
+    unowned = {key: value for key, value in dry["metadata"].items() if key not in content["metadata"]}
+    return {**rest, **pruned, "metadata": {**unowned, **(pruned.get("metadata") or {})}}
 
 
 def stranger(live: Object, set_id: str) -> str:

@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils._applyset import SetName, read_record, record_object, record_of, stamp
 from ansible_collections.slipway.mlops.plugins.module_utils._manifest import read
-from ansible_collections.slipway.mlops.plugins.module_utils._plan import changed, in_place, migration, owned, stranger
+from ansible_collections.slipway.mlops.plugins.module_utils._plan import after_migration, changed, in_place, migration, owned, stranger
 
 OWNER = SetName("shop", "team")
 
@@ -124,6 +125,97 @@ def test_only_declared_fields_count_as_changes(harm, expected):
     after = stored()
     harm(after)
     assert changed(stored(), after, OWNER.manager) is expected
+
+
+def test_what_others_add_to_a_keyed_list_is_no_change():
+    after = stored()
+    after["spec"]["template"]["spec"]["containers"].append({"name": "side", "image": "y:1"})
+    assert in_place(declared(), after, OWNER.manager) and not changed(stored(), after, OWNER.manager)
+
+
+def test_what_we_own_of_a_subresource_is_no_declaration():
+    live = stored()
+    live["metadata"]["managedFields"].insert(0, {"manager": OWNER.manager, "operation": "Apply", "subresource": "scale", "fieldsV1": {"f:spec": {}}})
+    assert in_place(declared(), live, OWNER.manager)
+
+
+def with_finalizers(live, ours):
+    """A ConfigMap that declares x.org/a and x.org/b: these are there, and we own those."""
+    item = declared({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "finalizers": ["x.org/a", "x.org/b"]}})
+    stands = copy.deepcopy(item.body)
+    stands["metadata"]["finalizers"] = live
+    held = {"f:finalizers": {".": {}, **{f'v:"{name}"': {} for name in ours}}}
+    marks = {"f:labels": {"f:applyset.kubernetes.io/part-of": {}}, "f:annotations": {"f:slipway.mlops/declared": {}}}
+    stands["metadata"]["managedFields"] = [{"manager": OWNER.manager, "operation": "Apply", "fieldsV1": {"f:metadata": {**marks, **held}}}]
+    return item, stands
+
+
+BOTH = ["x.org/a", "x.org/b"]
+
+
+@pytest.mark.parametrize(
+    ("live", "ours", "expected"),
+    [
+        (BOTH, BOTH, True),
+        (["x.org/b", "theirs", "x.org/a"], BOTH, True),
+        (["x.org/a"], BOTH, False),
+        ([], BOTH, False),
+        (BOTH, ["x.org/a"], False),
+        ([*BOTH, "x.org/c"], [*BOTH, "x.org/c"], False),
+    ],
+    ids=["all", "others beside", "one is gone", "all are gone", "one is another's", "one is no longer declared"],
+)
+def test_each_element_of_a_set_is_there_and_ours(live, ours, expected):
+    item, stands = with_finalizers(live, ours)
+    assert in_place(item, stands, OWNER.manager) is expected
+
+
+@pytest.mark.parametrize(("after", "expected"), [([*BOTH, "else"], False), (["x.org/a", "theirs"], True), (BOTH, False)])
+def test_only_our_elements_of_a_set_count_as_changes(after, expected):
+    assert changed(with_finalizers([*BOTH, "theirs"], BOTH)[1], with_finalizers(after, BOTH)[1], OWNER.manager) is expected
+
+
+@pytest.mark.parametrize(("wanted", "live", "expected"), [(True, True, True), (True, 1, False), (True, "true", False), (1, True, False), ("1", 1, True)])
+def test_a_boolean_equals_nothing_but_itself(wanted, live, expected):
+    item = declared({"apiVersion": "x.org/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"on": wanted}})
+    stands = copy.deepcopy(item.body)
+    stands["spec"]["on"] = live
+    marks = {"f:labels": {"f:applyset.kubernetes.io/part-of": {}}, "f:annotations": {"f:slipway.mlops/declared": {}}}
+    entry = {"manager": OWNER.manager, "operation": "Apply", "fieldsV1": {"f:metadata": marks, "f:spec": {"f:on": {}}}}
+    stands["metadata"]["managedFields"] = [entry]
+    assert in_place(item, stands, OWNER.manager) is expected
+
+
+def test_what_kubectl_applied_and_nobody_declares_is_foreseen_as_gone():
+    """Elements of lists and of sets, single fields, and whole parts of the object; not what the server or another put beside them."""
+    applied = {
+        "metadata": {"finalizers": ["x.org/a"]},
+        "data": {"k": "v"},
+        "spec": {"paused": True, "containers": [{"name": "a"}, {"name": "b", "image": "y"}]},
+    }
+    lists = {'k:{"name":"a"}': {".": {}, "f:name": {}}, 'k:{"name":"b"}': {".": {}, "f:name": {}, "f:image": {}, "f:pullPolicy": {}}}
+    theirs = {
+        "f:metadata": {"f:finalizers": {".": {}, 'v:"x.org/a"': {}}},
+        "f:data": {".": {}, "f:k": {}},
+        "f:spec": {"f:paused": {}, "f:replicas": {}, "f:containers": lists},
+    }
+    annotations = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps(applied)}
+    kubectl = {"manager": "kubectl-client-side-apply", "operation": "Update", "fieldsV1": theirs}
+    live = {"metadata": {"annotations": annotations, "managedFields": [kubectl]}}
+    ours = {"manager": OWNER.manager, "operation": "Apply", "fieldsV1": {"f:spec": {"f:containers": {'k:{"name":"a"}': {".": {}, "f:name": {}}}}}}
+    dry = {
+        "kind": "Widget",
+        "metadata": {"name": "p", "uid": "u", "finalizers": ["x.org/a"], "managedFields": [kubectl, ours]},
+        "data": {"k": "v"},
+        "spec": {"paused": True, "replicas": 1, "containers": [{"name": "a"}, {"name": "b", "image": "y", "pullPolicy": "Always"}, {"name": "c"}]},
+        "status": {"x": 1},
+    }
+    assert after_migration(live, dry, OWNER.manager) == {
+        "kind": "Widget",
+        "metadata": {"name": "p", "uid": "u", "managedFields": [kubectl, ours]},
+        "spec": {"replicas": 1, "containers": [{"name": "a"}, {"name": "c"}]},
+        "status": {"x": 1},
+    }
 
 
 def test_kubectls_ownership_becomes_ours_with_ours_kept():

@@ -191,6 +191,16 @@ class TestPresent:
         assert [entry["after"] for entry in predicted["diff"]] == [entry["after"] for entry in result["diff"]] == ["data:\n  k: v\n"]
         assert world.data("a") == {"k": "v"}
 
+    def test_the_last_of_what_kubectl_applied_goes_in_check_mode_too(self, world):
+        world.cluster.put(NAMESPACE)
+        metadata = {"name": "a", "namespace": "team", "annotations": {"kubectl.kubernetes.io/last-applied-configuration": '{"data": {"old": "v"}}'}}
+        world.cluster.put({**config("a", old="v"), "metadata": metadata}, "kubectl-client-side-apply")
+        bare = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
+        predicted, result = world.run(bare, check=True, diff=True), world.run(bare, diff=True)
+        assert actions(predicted) == actions(result) == {"ConfigMap/a": "updated"}
+        assert [entry["after"] for entry in predicted["diff"]] == [entry["after"] for entry in result["diff"]] == ["{}\n"]
+        assert not world.data("a")
+
     @pytest.mark.parametrize("check", [True, False])
     def test_what_somebody_else_holds_beside_kubectl_is_a_conflict_in_check_mode_too(self, world, check):
         world.cluster.put(NAMESPACE)
