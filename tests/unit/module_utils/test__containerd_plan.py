@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils import _toml as toml
 from ansible_collections.slipway.mlops.plugins.module_utils._containerd_plan import DROP_IN, Containerd, Handler, Plan, differences, own_handlers, plan
 from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Refused
-from golden import CONFIG, DROP_INS, GOLDEN, OURS, containerd_case, containerd_cases, content_of
+from golden import CONFIG, DROP_INS, GOLDEN, containerd_case, containerd_cases, content_of
 
 HANDLER = Handler("nvidia", "/usr/bin/nvidia-container-runtime")
 V2 = 'version = 2\n[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]\n  runtime_type = "io.containerd.runc.v2"\n'
@@ -84,6 +84,16 @@ def test_a_default_that_is_neither_runc_nor_ours_is_left_alone() -> None:
     assert b'default_runtime_name = "kata"' in after
 
 
+@pytest.mark.parametrize(("text", "version"), [(V2, "1.7.29"), (V3, "2.1.5")])
+def test_a_default_of_ours_goes_with_the_handler(text: str, version: str) -> None:
+    handler = Handler(HANDLER.name, HANDLER.path, is_default=True)
+    before = of(text, version)
+    after = carried_out(before, plan(before, handler))
+    assert b'default_runtime_name = "nvidia"' in b"".join(content or b"" for content in after.files.values())
+    back = carried_out(after, plan(after, handler, present=False))
+    assert b"nvidia" not in b"".join(content or b"" for content in back.files.values())
+
+
 def test_imports_below_a_table_are_pointed_out() -> None:
     assert "line 4: this `imports` belongs to" in plan(of(V2 + 'imports = ["x"]\n'), HANDLER).notes[0]
 
@@ -144,4 +154,3 @@ def test_a_comment_and_a_foreign_key_survive_any_of_these() -> None:
             kept = line in after.splitlines() or b"default_runtime_name" in line or b"imports" in line
             assert kept, f"{name}: lost {line!r}"
         assert toml.parse(after.decode()).data
-        assert OURS

@@ -89,6 +89,23 @@ def test_a_taken_name_gets_a_number() -> None:
     assert merged(target, B).names["clusters"] == {"kubernetes": "kubernetes-b-2"}
 
 
+def test_marks_of_others_beside_ours_do_not_hide_it() -> None:
+    """minikube and others keep extensions of their own in the same entries."""
+    foreign = [{"name": "minikube.sigs.k8s.io", "extension": {"version": "1"}}, "no mapping", {"name": "bare"}]
+    once = merged(A, B).config
+    for section, part in kubeconfig.SECTIONS.items():
+        once[section][1][part]["extensions"] = [*foreign, *once[section][1][part]["extensions"]]
+    assert [len(merged(once, B).config[section]) for section in kubeconfig.SECTIONS] == [2, 2, 2]
+    assert kubeconfig.remove(once, "b").config == A
+
+
+def test_a_merge_that_would_lead_elsewhere_is_not_written() -> None:
+    done = merged(A, B)
+    done.config["clusters"][1]["cluster"]["server"] = "https://elsewhere:6443"
+    kubeconfig._prove(done, B)
+    assert done.problems == ["context admin@kubernetes would not reach the same cluster and user after the merge; nothing was written."]
+
+
 def test_what_left_the_source_leaves_the_file() -> None:
     two = {key: (A[key] + config("c", "tc", "second", "second")[key] if isinstance(A[key], list) and key != "users" else A[key]) for key in A}
     once = merged(kubeconfig.empty(), two).config
@@ -220,6 +237,13 @@ def test_paths_that_lead_nowhere_are_refused(tmp_path: Path, given: str, words: 
     assert not (tmp_path / "config").exists()
 
 
+def test_text_may_name_files_by_their_whole_path(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_text("x")
+    path = tmp_path / "config"
+    run(options(path, content=config("b", "tb", cluster={"certificate-authority": str(tmp_path / "ca.crt")})), False, False)
+    assert read(path)["clusters"][0]["cluster"]["certificate-authority"] == str(tmp_path / "ca.crt")
+
+
 PROGRAM = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "aws", "args": [CANARY]}}
 
 
@@ -252,6 +276,7 @@ def test_no_credential_is_in_the_result_or_the_diff(tmp_path: Path) -> None:
     first = run(options(path, content=source), False, True)
     second = run(options(path, content=config("b", "another")), False, True)
     assert "https://b:6443" in json.dumps(first["diff"]) and "(hidden, another one)" in json.dumps(second["diff"])
+    assert "(hidden)" in json.dumps(first["diff"]) and "another one" not in json.dumps(first["diff"]), "nothing was there before"
     assert CANARY not in json.dumps([first, second])
 
 

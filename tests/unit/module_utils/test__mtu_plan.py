@@ -86,9 +86,15 @@ def test_all_problems_come_at_once():
 
 
 def test_a_bridge_that_follows_its_port_is_told():
-    plan = decide([("ens9", 9000)], [card(7, "ens9", master=8), Link(8, "br1", 1500, kind="bridge")])
+    links = [card(7, "ens9", master=8), Link(8, "br1", 1500, kind="bridge")]
+    plan = decide([("ens9", 9000)], links)
     assert order(plan) == [("ens9", 1500, 9000)]
     assert "br1" in plan.warnings[0]
+    assert decide([("ens9", 9000), ("br1", 9000)], links).warnings == [], "it is set itself"
+
+
+def test_a_small_mtu_is_fine_where_ipv6_is_off():
+    assert order(decide([("ens9", 1279)])) == [("ens9", 1500, 1279)]
 
 
 @pytest.mark.parametrize(
@@ -110,8 +116,9 @@ def test_a_pods_packet_fits_with_its_encapsulation(mtu, encapsulation, fits):
         assert f"at most {1500 - _mtu_plan.ENCAPSULATION[encapsulation]}" in problems[0]
 
 
-def test_a_cni_mtu_that_is_no_number_is_said():
-    assert "must be an integer" in _mtu_plan.cni_problems({}, "big", "none")[0]
+@pytest.mark.parametrize("mtu", ["big", 0, 67, 10**6])
+def test_a_cni_mtu_that_cannot_be_is_said(mtu):
+    assert "must be an integer" in _mtu_plan.cni_problems({}, mtu, "none")[0]
 
 
 OWN = [{"name": "ens9", "mtu": 9000, "addresses": ["10.0.0.1/24", "fd00::1/64"]}, {"name": "mgmt", "mtu": 1500, "addresses": ["192.168.0.1/24"]}]
@@ -190,8 +197,9 @@ def test_hosts_that_share_no_network_prove_nothing_to_each_other():
 
 def test_addresses_outside_are_reached_from_the_link_that_is_named_or_from_all_that_speak_so():
     asked = [{"address": "10.9.0.1", "mtu": 8000}, {"address": "fd09::1"}, {"address": "10.9.0.2", "link": "br0"}, {"address": "10.9.0.3", "link": "ens5"}]
+    asked.append({"address": "10.9.0.4", "mtu": 1400, "link": "br0"})
     found = [(path.link, path.address, path.size) for path in _mtu_plan.asked_addresses(ADDRESSED, asked, ["bond0", "br0", "ens9"])]
-    assert found == [("br0", "10.9.0.1", 1500), ("ens9", "10.9.0.1", 1500), ("ens9", "fd09::1", 1500), ("br0", "10.9.0.2", 1500)]
+    assert found == [("br0", "10.9.0.1", 1500), ("ens9", "10.9.0.1", 1500), ("ens9", "fd09::1", 1500), ("br0", "10.9.0.2", 1500), ("br0", "10.9.0.4", 1400)]
 
 
 def test_one_host_that_cannot_keep_it_turns_the_group_back():

@@ -51,6 +51,21 @@ def test_floor_does_not_rewrite_the_file_when_somebody_raises_the_live_value():
     assert one(decide(floor(100000), live={"net.core.somaxconn": "500000"}, at_boot=[ours])) == ("500000", "100000")
 
 
+def test_floor_does_not_lower_what_the_host_has_where_our_own_line_is_older_and_smaller():
+    ours = Assignment(OURS, 2, "net.core.somaxconn", "1000")
+    assert one(decide(floor(100000), live={"net.core.somaxconn": "300000"}, at_boot=[ours])) == ("300000", "300000")
+
+
+def test_other_settings_of_other_files_have_no_part_in_it():
+    """Of files before ours and after it."""
+    order = [
+        Assignment("/etc/sysctl.d/50-site.conf", 1, "kernel.pid_max", "4194304"),
+        Assignment(OURS, 0, "", ""),
+        Assignment("/etc/sysctl.d/zzz.conf", 1, "vm.swappiness", "60"),
+    ]
+    assert one(decide(floor(100000), live={"net.core.somaxconn": "4096"}, at_boot=order)) == ("100000", "100000")
+
+
 def test_floor_compares_field_by_field():
     plan = decide(floor("4096 262144 134217728", "net.ipv4.tcp_rmem"), live={"net.ipv4.tcp_rmem": "8192\t131072\t6291456\n"})
     assert one(plan) == ("8192 262144 134217728",) * 2
