@@ -40,6 +40,30 @@ def test_good_settings_have_no_problem() -> None:
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        {"hosts": ["mlflow.example.org", "mlflow.example.org:8443", "localhost", "10.0.0.1:5000"]},
+        {"networks": ["10.0.0.0/8", "10.244.0.0/16"]},
+        {"origins": ["https://notebooks.example.org", "http://localhost:8888"]},
+        {"static_prefix": "/ml/flow"},
+        {"replicas": 1, "artifacts_destination": "file:///artifacts", "artifacts_access_mode": "ReadWriteOnce"},
+        {"replicas": 3, "artifacts_destination": "file:///artifacts", "artifacts_access_mode": "ReadWriteMany"},
+        {
+            "database_uri": "sqlite:////artifacts/mlflow.db",
+            "replicas": 1,
+            "artifacts_destination": "file:///artifacts",
+            "artifacts_access_mode": "ReadWriteOnce",
+        },
+        {"database_uri": "mysql+pymysql://db/mlflow"},
+        {"authentication": True, "admin_password": "geheim-und-lang"},
+        {"authentication": True, "admin_password": None},
+    ],
+)
+def test_what_can_be_has_no_problem(change: dict[str, object]) -> None:
+    assert problems(replace(GOOD, **change)) == []
+
+
+@pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"database_uri": "postgresql+psycopg2://u:geheim@db/mlflow"}, "carries a password"),

@@ -214,8 +214,9 @@ def test_taints_become(declared: dict[str, Any], found: dict[str, Any], taints: 
 
 @pytest.mark.parametrize("memory", [{"s": [PLACE]}, {}], ids=["ours", "theirs, with the same value"])
 def test_taints_that_are_there_cost_no_write(memory: dict[str, Any]) -> None:
-    item, node = sets(s=TAINTED)[0], plan.read_node(live(taints=[FOREIGN, *OURS], memory=memory), whole=True)
-    assert plan.plan_taints(item, node, item.nodes["w1"].taints) is None
+    for taints in ([FOREIGN, *OURS], [*OURS, FOREIGN]):
+        item, node = sets(s=TAINTED)[0], plan.read_node(live(taints=taints, memory=memory), whole=True)
+        assert plan.plan_taints(item, node, item.nodes["w1"].taints) is None
 
 
 def test_a_foreign_taint_with_another_value_is_a_conflict() -> None:
@@ -233,6 +234,15 @@ def test_the_patch_is_guarded_and_remembers() -> None:
         {"op": "add", "path": "/metadata/annotations", "value": {}},
         {"op": "add", "path": "/metadata/annotations/slipway.mlops~1taints.s", "value": '[["ded", "NoSchedule"]]'},
     ]
+
+
+def test_the_patch_keeps_the_annotations_that_are_there() -> None:
+    """To add the map itself would replace all that others have noted."""
+    found = live(taints=[FOREIGN])
+    found["metadata"]["annotations"] = {"node.alpha.kubernetes.io/ttl": "0"}
+    item, node = sets(s=TAINTED)[0], plan.read_node(found, whole=True)
+    patch = plan.taint_patch(item, node, [FOREIGN, *OURS], [("ded", "NoSchedule")])
+    assert [operation["path"] for operation in patch[2:]] == ["/spec/taints", "/metadata/annotations/slipway.mlops~1taints.s"]
 
 
 def test_the_patch_leaves_nothing_behind() -> None:
@@ -267,3 +277,10 @@ def test_the_diff_shows_what_the_set_declares_and_gives_up() -> None:
 def test_the_diff_shows_no_taints_of_others() -> None:
     step, _unused = steps(sets(s=TAINTED), nodes(live(taints=[FOREIGN]), whole=True))
     assert plan.views(step[0]) == ({}, {"taints": ["ded=ais:NoSchedule"]})
+
+
+def test_a_sentence_tells_what_comes_changes_and_goes() -> None:
+    step, _unused = one({"w1": {"labels": {"a": "2", "new": "x"}}}, live(labels={"a": "1", "gone": "x"}, owners={"slipway:s": ["a", "gone"]}))
+    assert plan.actions([step]) == ["node w1 (set s): label a 1 -> 2, label gone x -> (none), label new (none) -> x"]
+    tainted, _unused = steps(sets(s=TAINTED), nodes(live(taints=[{**OURS[0], "value": "old"}], memory={"s": [PLACE]}), whole=True))
+    assert plan.actions(tainted) == ["node w1 (set s): taint ded=old:NoSchedule goes, taint ded=ais:NoSchedule comes"]
