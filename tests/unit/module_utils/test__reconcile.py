@@ -243,6 +243,17 @@ class TestPresent:
         assert Ref("x.org/v1", "Widget", "team", "w") in world.cluster.objects
         assert world.run(NAMESPACE, definition, widget)["changed"] is False
 
+    def test_a_definition_that_is_not_established_ends_the_run_before_its_objects(self, world):
+        spec = {"group": "x.org", "scope": "Namespaced", "names": {"kind": "Widget", "plural": "widgets"}, "versions": [{"name": "v1"}]}
+        definition = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "widgets.x.org"}, "spec": spec}
+        taken = {"conditions": [{"type": "NamesAccepted", "status": "False", "reason": "ListKindConflict", "message": "Widget is taken"}]}
+        world.cluster.put(definition)
+        world.cluster.set_status(Ref(definition["apiVersion"], "CustomResourceDefinition", "", "widgets.x.org"), taken)
+        result = world.run(NAMESPACE, definition, widget(), config("a"))
+        assert result["failed"] and "A definition is not established" in result["msg"] and "Widget is taken" in result["msg"]
+        assert {ref.kind for ref in world.cluster.objects} <= {"Namespace", "CustomResourceDefinition", "ConfigMap"}
+        assert world.ref("ConfigMap", "a") not in world.cluster.objects
+
     def test_a_custom_resource_with_and_without_its_namespace_is_declared_twice(self, world):
         world.cluster.custom[("x.org/v1", "Widget")] = Resource("widgets", True)
         widget = {"apiVersion": "x.org/v1", "kind": "Widget", "metadata": {"name": "w"}}
@@ -356,6 +367,35 @@ class TestPrune:
         assert actions(result) == {"ConfigMap/a": "deleted", "Deployment/web": "deleted"}
         assert list(world.cluster.objects) == [Ref("v1", "Namespace", "", "team")]
         assert world.run(state="absent")["changed"] is False
+
+    def test_absent_in_check_mode_names_the_same_and_leaves_all_with_the_record(self, world):
+        world.run(NAMESPACE, config("a"), claim())
+        before = dict(world.cluster.objects)
+        predicted = world.run(state="absent", check=True)
+        assert world.cluster.objects == before
+        assert actions(predicted) == actions(world.run(state="absent"))
+
+    def test_what_cannot_be_deleted_fails_and_goes_the_next_time(self, world):
+        world.run(NAMESPACE, config("a"), config("b"), config("c"))
+        world.cluster.fail = lambda verb, ref: fail_with("Cannot delete ConfigMap team/b: no") if (verb, getattr(ref, "name", "")) == ("delete", "b") else None
+        result = world.run(NAMESPACE, config("a"))
+        assert result["failed"] and "Cannot delete ConfigMap team/b: no (no longer declared: " in result["msg"]
+        assert actions(result)["ConfigMap/c"] == "deleted"
+        world.cluster.fail = lambda verb, ref: None
+        assert actions(world.run(NAMESPACE, config("a"))) == {"Namespace/team": "unchanged", "ConfigMap/a": "unchanged", "ConfigMap/b": "deleted"}
+
+    def test_what_an_account_may_not_list_is_pruned_by_one_that_may(self, world):
+        world.run(NAMESPACE, config("a"), config("b"), secret("s", p="w"))
+        world.cluster.forbidden = {("list", "Secret")}
+        assert actions(world.run(NAMESPACE, config("a"))) == {"Namespace/team": "unchanged", "ConfigMap/a": "unchanged", "ConfigMap/b": "deleted"}
+        world.cluster.forbidden = set()
+        assert actions(world.run(NAMESPACE, config("a")))["Secret/s"] == "deleted"
+
+    def test_a_kind_that_is_no_longer_among_the_members_is_no_longer_asked_for(self, world):
+        world.run(NAMESPACE, config("a"), secret("s", p="w"))
+        world.run(NAMESPACE, config("a"))
+        world.run(NAMESPACE, config("a"))
+        assert {source.kind for verb, source in world.cluster.log if verb == "list"} == {"ConfigMap"}
 
     def test_absent_keeps_a_generated_password_until_it_is_named(self, world):
         secrets = [{"name": "pw", "generate": [{"key": "password", "length": 16}]}]
@@ -511,6 +551,11 @@ class TestSecrets:
     def test_content_where_a_file_belongs_is_not_repeated(self, world, content):
         result = world.run(NAMESPACE, secrets=[{"name": "x", "copy": [{"key": "a", "file": content}]}])
         assert result["failed"] and "cannot read what is given, which is no path" in result["msg"] and "hunter2" not in repr(result)
+
+    @pytest.mark.parametrize("source", [{}, {"file": "/etc/hostname", "env": "TOKEN"}], ids=["none", "both"])
+    def test_a_copy_has_one_source(self, world, source):
+        result = world.run(NAMESPACE, secrets=[{"name": "x", "copy": [{"key": "a", **source}]}])
+        assert result["failed"] and "give either `file` or `env`" in result["msg"] and world.cluster.log == []
 
     @pytest.mark.parametrize("part", [{"generate": [{"key": "k"}]}, {"copy": [{"key": "k", "env": "TOKEN"}]}], ids=["generate", "copy"])
     def test_two_entries_of_one_name_are_refused(self, world, part):
