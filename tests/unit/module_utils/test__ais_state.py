@@ -86,7 +86,9 @@ def test_a_daemon_that_has_not_started_is_not_formed(flags: int) -> None:
 def test_a_target_outside_of_the_map_serves_nothing() -> None:
     state = verdict(smap({"p1": 2, "p2": 2, "p3": 2}, {"t1": 0, "t2": 0}))
     (problem,) = state.unformed
-    assert "ais-ais-target-w3-0" in problem and "not in the cluster map" in problem
+    assert "ais-ais-target-w3-0" in problem and "not in the cluster map" in problem and "answer 404" in problem
+    (problem,) = verdict(smap({"p1": 2, "p2": 2}, {"t1": 0, "t2": 0, "t3": 0})).unformed
+    assert "ais-ais-proxy-w3-0" in problem and "not in the cluster map" in problem and "404" not in problem
 
 
 def test_a_stranger_in_the_map_is_a_warning() -> None:
@@ -108,14 +110,20 @@ def test_a_lost_mount_path_is_named() -> None:
     assert "is missing" in verdict(t1_paths={"available": []}).unwell[0]
 
 
-@pytest.mark.parametrize(("bit", "words"), [(8, "out of space"), (13, "disk fault"), (22, "disk out of space")])
+@pytest.mark.parametrize(
+    ("bit", "words"),
+    [
+        (8, "out of space"), (9, "out of memory"), (13, "disk fault"), (15, "goroutines"), (17, "expired"), (18, "invalid"), (20, "CPU"),
+        (22, "disk out of space"),
+    ],
+)  # fmt: skip
 def test_red_alerts_are_problems(bit: int, words: str) -> None:
     state = verdict(t1=status("t1", "target", flags=HEALTHY | 1 << bit))
     assert any(words in problem for problem in state.unwell)
     assert state.unformed == []
 
 
-@pytest.mark.parametrize("bit", [7, 11, 12, 19, 21, 23])
+@pytest.mark.parametrize("bit", [0, 6, 7, 11, 12, 14, 16, 19, 21, 23])
 def test_amber_alerts_are_warnings(bit: int) -> None:
     state = verdict(t1=status("t1", "target", flags=HEALTHY | 1 << bit))
     assert state.problems == []
@@ -135,3 +143,4 @@ def test_an_interrupted_rebalance_is_a_problem_until_another_runs() -> None:
     assert "rebalance was interrupted" in state.unwell[0]
     again = verdict(t1=status("t1", "target", flags=HEALTHY | 16, snap=running()))
     assert again.interrupted == [] and again.problems == [] and again.busy
+    assert verdict(p1=status("p1", "proxy", flags=HEALTHY | 16)).problems == [], "a proxy has nothing to move"

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import re
 
 import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils import _inventory
@@ -84,6 +85,27 @@ WRONG = {
         "host w3: its mount paths (/ais/disk0) are not those of the other targets (/ais/disk0, /ais/disk1); AIStore wants the same paths on every target",
     ),
     "no disks": (lambda s: s["hosts"]["w3"].pop("ais_datafs_disks"), "targets without `ais_datafs_disks`: w3; the other targets have it"),
+    "relative path": (
+        lambda s: [s["hosts"][host]["ais_datafs_disks"][1].update(path="ais/disk1") for host in ("w1", "w2", "w3")],
+        "host w1: `ais/disk1` is not a plain absolute path",
+    ),
+    "path with dots": (
+        lambda s: [s["hosts"][host]["ais_datafs_disks"][1].update(path="/ais/../disk1") for host in ("w1", "w2", "w3")],
+        "host w1: `/ais/../disk1` is not a plain absolute path",
+    ),
+    "one path for two disks": (
+        lambda s: [s["hosts"][host]["ais_datafs_disks"][1].update(path="/ais/disk0") for host in ("w1", "w2", "w3")],
+        "host w1: `ais_datafs_disks` names the path /ais/disk0 more than once",
+    ),
+    "one disk for two paths": (
+        lambda s: [s["hosts"][host]["ais_datafs_disks"][1].update(device="/dev/disk/by-id/a") for host in ("w1", "w2", "w3")],
+        "host w1: `ais_datafs_disks` names the device /dev/disk/by-id/a more than once",
+    ),
+    "disks that are no list": (lambda s: _set(s, "w1", ais_datafs_disks={"device": "/dev/x"}), "host w1: `ais_datafs_disks` must be a list of {device, path}"),
+    "misspelt on some hosts": (
+        lambda s: [_set(s, host, mlflow_replica=2) for host in ("w1", "w2", "w3")],
+        "variable `mlflow_replica` (w1 and 2 more): no role reads it; did you mean `mlflow_replicas`?",
+    ),
     "path inside a path": (
         lambda s: [s["hosts"][host]["ais_datafs_disks"][1].update(path="/ais/disk0/x") for host in ("w1", "w2", "w3")],
         "host w1: mount path /ais/disk0/x lies inside mount path /ais/disk0",
@@ -120,12 +142,41 @@ WRONG = {
 }
 
 
+# What follows from a mistake, and is said beside it.
+FOLLOWS = {
+    "misspelt group": "group `ais_targets` is empty: AIStore needs at least one node that stores",
+    "disks that are no list": "targets without `ais_datafs_disks`: w1; the other targets have it",
+}
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_wrong_is_said(name: str) -> None:
     site = good()
     change, message = WRONG[name]
     change(site)
-    assert message in findings(site).problems
+    found = findings(site)
+    assert message in found.problems and found.warnings == []
+    # The same of the other hosts that it was done to, and nothing else.
+    same = re.compile("^host w[23]:")
+    assert {same.sub("host w1:", problem) for problem in found.problems} == {same.sub("host w1:", text) for text in (message, FOLLOWS.get(name, message))}
+
+
+def test_a_range_that_is_wrong_on_all_hosts_is_said_once_each() -> None:
+    site = good()
+    for host in site["hosts"]:
+        _set(site, host, slipway_pod_cidr="10.0.0.1/8", slipway_node_cidr="")
+    assert findings(site).problems == ["`slipway_pod_cidr: 10.0.0.1/8` has host bits set; the network is 10.0.0.0/8"]
+
+
+def test_addresses_of_either_family_names_and_the_controller_itself_are_fine() -> None:
+    site = good()
+    _set(site, "cp1", ansible_host="fd00::1")
+    _set(site, "w1", ansible_host="w1.example.org")
+    site["hosts"]["localhost"] = {"ansible_host": "10.0.0.3"}  # the same machine as w2, by another way
+    _set(site, "w3", ansible_host="10.0.0.3", ansible_port=2223)  # behind a forward
+    for host in site["hosts"]:
+        _set(site, host, host_mtu_addresses=[{"address": "10.0.0.1"}, "fd00::2"])
+    assert findings(site).problems == []
 
 
 def test_all_problems_come_at_once() -> None:
