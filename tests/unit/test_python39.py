@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = ROOT / "plugins"
-HOST_MODULES = ("block_queues", "container_runtime", "kubelet_config", "link_mtu", "storage_info", "sysctl_values", "xfs_datafs")
+HOST_MODULES = ("block_queues", "container_runtime", "gpu_info", "kubelet_config", "link_mtu", "storage_info", "sysctl_values", "xfs_datafs")
 OURS = "ansible_collections.slipway.mlops.plugins.module_utils"
 
 
@@ -39,7 +39,8 @@ def imports(path: Path) -> tuple[set[str], set[str]]:
 def host_files() -> dict[Path, set[str]]:
     """Every file that a host module needs, with the foreign packages that it imports."""
     found: dict[Path, set[str]] = {}
-    waiting = [PLUGINS / "modules" / f"{name}.py" for name in HOST_MODULES if (PLUGINS / "modules" / f"{name}.py").exists()]
+    waiting = [PLUGINS / "modules" / f"{name}.py" for name in HOST_MODULES]
+    assert all(path.exists() for path in waiting)
     while waiting:
         path = waiting.pop()
         if path in found or not path.exists():

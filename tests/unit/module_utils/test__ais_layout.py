@@ -46,6 +46,10 @@ def test_a_good_declaration_has_no_problems() -> None:
     assert layout.problems(GOOD) == []
 
 
+def test_a_bucket_of_a_declared_backend_has_no_problem() -> None:
+    assert layout.problems(wanted(backends={"aws": {"secret": "s3"}}, buckets=[{"name": "abc", "provider": "aws"}])) == []
+
+
 def test_a_plain_node_name_is_kept() -> None:
     assert layout.slug("w1", 40) == "w1"
 

@@ -103,6 +103,8 @@ CASES: list[tuple[str, dict[str, Any] | None, str, str]] = [
     ("deployment without replicas", live("Deployment", {"observedGeneration": 2}), "progressing", "0/1 updated"),
     # StatefulSet
     ("stateful set ready", stateful_set(), "ready", "3/3 ready"),
+    ("stateful set of one by default", live("StatefulSet", {"observedGeneration": 2, "readyReplicas": 1, "updatedReplicas": 1}), "ready", "1/1 ready"),
+    ("stateful set with one too many", stateful_set(status={"replicas": 4}), "progressing", "1 too many"),
     ("stateful set not ready", stateful_set(ready=2), "progressing", "2/3 ready"),
     ("stateful set updating", stateful_set(updated=1, current="a"), "progressing", "1/3 updated"),
     ("stateful set concluding", stateful_set(current="a"), "progressing", "concluded"),
