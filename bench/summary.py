@@ -8,7 +8,7 @@ import json
 import re
 from pathlib import Path
 
-from results import FOLDER
+from results import FOLDER, missing
 
 
 def main() -> None:
@@ -18,7 +18,9 @@ def main() -> None:
         for ratio in bench["ratios"]:
             if not ratio["holds"]:
                 short.append(f"- {bench['title']}: {ratio['name']} is {ratio['measured']:.2f}, asked for {ratio['wanted']}")
-    verdict = "What falls short:" if short else "Every ratio that was asked for holds."
+    measured = {ratio["name"] for bench in benches for ratio in bench["ratios"]}
+    short += [f"- {name}: not measured, asked for {least}; `{command}`" for name, least, command in missing(measured)]
+    verdict = "What falls short or is not measured:" if short else "Every ratio that was asked for holds."
     lines = ["# Measured", "", "Made by `make bench`; each table names its own command and date.", "", verdict, *short, ""]
     for bench in benches:
         lines += [(FOLDER / f"{bench['name']}.md").read_text(encoding="utf-8"), f"![{bench['title']}]({bench['name']}.svg)", ""]

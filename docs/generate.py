@@ -16,6 +16,9 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "bench"))
+import results as bench_results
+
 PLAYBOOKS = {"mlflow_job": "playbooks/training.yml"}  # of roles that are no stage of site.yml
 
 
@@ -111,15 +114,18 @@ def module_table() -> str:
 
 
 def measured_table() -> str:
-    """Every ratio that was asked for, as bench/ measured it, also those that fall short."""
+    """Every ratio that was asked for, as bench/ measured it, also those that fall short and those that nobody has measured."""
     lines = ["| measured side by side | times better | asked for | | when, by |", "|---|---|---|---|---|"]
+    measured: set[str] = set()
     for path in sorted(ROOT.glob("bench/results/*.json")):
         bench = json.loads(path.read_text(encoding="utf-8"))
+        measured |= {ratio["name"] for ratio in bench["ratios"]}
         for ratio in bench["ratios"]:
             if ratio["wanted"] is not None:
                 verdict = "holds" if ratio["holds"] else "**falls short**"
                 figures = f"{ratio['measured']:.2f} | {ratio['wanted']:g} | {verdict}"
                 lines.append(f"| {cell(ratio['name'])} | {figures} | {bench['date'][:10]}, `{cell(bench['command'])}` |")
+    lines += [f"| {cell(name)} | | {least:g} | **not measured** | `{cell(command)}` |" for name, least, command in bench_results.missing(measured)]
     return "\n".join(lines) + "\n"
 
 

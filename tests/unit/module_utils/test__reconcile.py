@@ -369,7 +369,7 @@ class TestPrune:
         assert world.run(state="absent")["changed"] is False
 
     def test_absent_in_check_mode_names_the_same_and_leaves_all_with_the_record(self, world):
-        world.run(NAMESPACE, config("a"), claim())
+        world.run(NAMESPACE, config("a"))
         before = dict(world.cluster.objects)
         predicted = world.run(state="absent", check=True)
         assert world.cluster.objects == before
