@@ -191,9 +191,9 @@ def test_what_kubectl_applied_and_nobody_declares_is_foreseen_as_gone():
     applied = {
         "metadata": {"finalizers": ["x.org/a"]},
         "data": {"k": "v"},
-        "spec": {"paused": True, "containers": [{"name": "a"}, {"name": "b", "image": "y"}]},
+        "spec": {"paused": True, "containers": [{"name": "a", "tty": True}, {"name": "b", "image": "y"}]},
     }
-    lists = {'k:{"name":"a"}': {".": {}, "f:name": {}}, 'k:{"name":"b"}': {".": {}, "f:name": {}, "f:image": {}, "f:pullPolicy": {}}}
+    lists = {'k:{"name":"a"}': {".": {}, "f:name": {}, "f:tty": {}}, 'k:{"name":"b"}': {".": {}, "f:name": {}, "f:image": {}, "f:pullPolicy": {}}}
     theirs = {
         "f:metadata": {"f:finalizers": {".": {}, 'v:"x.org/a"': {}}},
         "f:data": {".": {}, "f:k": {}},
@@ -205,14 +205,14 @@ def test_what_kubectl_applied_and_nobody_declares_is_foreseen_as_gone():
     ours = {"manager": OWNER.manager, "operation": "Apply", "fieldsV1": {"f:spec": {"f:containers": {'k:{"name":"a"}': {".": {}, "f:name": {}}}}}}
     dry = {
         "kind": "Widget",
-        "metadata": {"name": "p", "uid": "u", "finalizers": ["x.org/a"], "managedFields": [kubectl, ours]},
+        "metadata": {"name": "p", "uid": "u", "finalizers": ["x.org/a", "theirs"], "managedFields": [kubectl, ours]},
         "data": {"k": "v"},
-        "spec": {"paused": True, "replicas": 1, "containers": [{"name": "a"}, {"name": "b", "image": "y", "pullPolicy": "Always"}, {"name": "c"}]},
+        "spec": {"paused": True, "replicas": 1, "containers": [{"name": "a", "tty": True}, {"name": "b", "image": "y", "pullPolicy": "Always"}, {"name": "c"}]},
         "status": {"x": 1},
     }
     assert after_migration(live, dry, OWNER.manager) == {
         "kind": "Widget",
-        "metadata": {"name": "p", "uid": "u", "managedFields": [kubectl, ours]},
+        "metadata": {"name": "p", "uid": "u", "finalizers": ["theirs"], "managedFields": [kubectl, ours]},
         "spec": {"replicas": 1, "containers": [{"name": "a"}, {"name": "c"}]},
         "status": {"x": 1},
     }
@@ -221,11 +221,12 @@ def test_what_kubectl_applied_and_nobody_declares_is_foreseen_as_gone():
 def test_kubectls_ownership_becomes_ours_with_ours_kept():
     live = stored()
     theirs = {"manager": "kubectl-client-side-apply", "operation": "Update", "apiVersion": "apps/v1", "fieldsV1": {"f:spec": {"f:paused": {}}}}
-    live["metadata"]["managedFields"].append(theirs)
+    operator = {"manager": "operator", "operation": "Apply", "apiVersion": "apps/v1", "fieldsV1": {"f:spec": {"f:minReadySeconds": {}}}}
+    live["metadata"]["managedFields"] += [theirs, operator]
     replace, guard = migration(live, OWNER.manager)
     after = {"metadata": {"managedFields": replace["value"]}}
     assert set(owned(after, OWNER.manager)["f:spec"]) == {"f:replicas", "f:template", "f:volumeClaimTemplates", "f:paused"}
-    assert [entry["manager"] for entry in replace["value"]] == ["kube-controller-manager", OWNER.manager]
+    assert [entry["manager"] for entry in replace["value"]] == ["kube-controller-manager", "operator", OWNER.manager]
     assert guard == {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"}
     assert migration(stored(), OWNER.manager) == []
 
