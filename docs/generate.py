@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import sys
@@ -130,16 +131,35 @@ def measured_table() -> str:
 
 
 def long_table() -> str:
-    """What `make test-long` came to when it last ran, by area."""
+    """What `make test-long` came to when it last ran, by area, and how many tests have never come to a result."""
     areas: dict[str, list[dict[str, Any]]] = {}
-    for name, result in json.loads((ROOT / "docs/long-tests.json").read_text(encoding="utf-8")).items():
+    known = json.loads((ROOT / "docs/long-tests.json").read_text(encoding="utf-8"))
+    for name, result in known.items():
         if is_there(name):
             areas.setdefault(name.split("/")[2], []).append(result)
-    lines = ["| area | passed | failed | skipped | minutes | last run |", "|---|---|---|---|---|---|"]
+    untried = long_tests() - {name.partition("[")[0] for name in known}
+    lines = ["| area | passed | failed | skipped | never recorded | minutes | last run |", "|---|---|---|---|---|---|---|"]
     for area, results in sorted(areas.items()):
         counts = " | ".join(str(sum(result["outcome"] == outcome for result in results)) for outcome in ("passed", "failed", "skipped"))
+        counts += f" | {sum(name.split('/')[2] == area for name in untried)}"
         lines.append(f"| {area} | {counts} | {sum(result['seconds'] for result in results) / 60:.0f} | {max(result['date'] for result in results)} |")
     return "\n".join(lines) + "\n"
+
+
+def long_tests() -> set[str]:
+    """Node ids of the functions that bear the mark `long`, or whose file or class does. Which cases their parameters make only pytest knows."""
+    found = set()
+    for path in ROOT.glob("tests/integration/**/test_*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        marks = [ast.unparse(node.value) for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark"]
+        for place, node in [("", node) for node in tree.body] + [
+            (f"{one.name}::", node) for one in tree.body if isinstance(one, ast.ClassDef) for node in one.body
+        ]:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                own = [ast.unparse(decorator) for decorator in node.decorator_list]
+                if any(re.search(r"\bmark\.long\b", mark) for mark in [*marks, *own] if not mark.startswith("pytest.mark.parametrize")):
+                    found.add(f"{path.relative_to(ROOT)}::{place}{node.name}")
+    return found
 
 
 def is_there(test: str) -> bool:
