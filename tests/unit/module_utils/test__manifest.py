@@ -20,8 +20,20 @@ def pod(**container):
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}
 
 
+def of_pod(**spec):
+    return {**pod(), "spec": {**pod()["spec"], **spec}}
+
+
 def service(*ports):
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": list(ports)}}
+
+
+def test_quantities_and_labels_that_are_allowed_are_not_refused():
+    bounds = [{"requests": {"cpu": "2"}, "limits": {"cpu": 2}}, {"requests": {"cpu": "1500m"}, "limits": {"memory": "1Gi"}}, {"limits": {"cpu": "1"}}]
+    volumes = [{"name": "v", "emptyDir": {"sizeLimit": "1.5Gi"}}, {"name": "w", "hostPath": {"path": "/x"}}]
+    taken = [pod(resources=one) for one in bounds] + [of_pod(volumes=volumes, nodeSelector={"gpu": "true", "empty": ""})]
+    named = [{**one, "metadata": {"name": f"p{number}", "labels": {"none": None}}} for number, one in enumerate(taken)]
+    assert len(read(named, "team")) == 4
 
 
 def test_ports_that_are_allowed_are_not_refused():
@@ -132,6 +144,18 @@ ONE = [
     (
         [config(annotations={"slipway.mlops/apply": "once"})],
         'manifests[0]: metadata.annotations["slipway.mlops/apply"]: once is for Jobs, not for a ConfigMap.',
+    ),
+    ([{**config(), "metadata": "a"}], "manifests[0]: metadata is missing or has the wrong type."),
+    ([{**config(), "metadata": {"name": "a", "labels": "gpu"}}], "manifests[0]: metadata.labels is text, not a mapping."),
+    ([{**config(), "data": ["a"]}], "manifests[0]: data is a list, not a mapping."),
+    ([of_pod(nodeSelector={"gpu": True})], 'manifests[0]: spec.nodeSelector["gpu"] is a boolean, not text; write it in quotes ("true").'),
+    (
+        [of_pod(volumes=[{"name": "v", "emptyDir": {"sizeLimit": "2 GB"}}])],
+        'manifests[0]: spec.volumes[0].emptyDir.sizeLimit: "2 GB" is not a quantity (did you mean "2G"?).',
+    ),
+    (
+        [{**service({"port": 80}), "apiVersion": "apps/v1", "kind": "Deployment", "spec": {"selector": {"matchLabels": {"a": 1}}}}],
+        'manifests[0]: spec.selector.matchLabels["a"] is a number, not text; write it in quotes ("1").',
     ),
     ([{**config(), "data": {"a": "x" * 1_600_000}}], "manifests[0]: is 1.6 MB; the API server's store takes 1.5 MB an object."),
 ]
