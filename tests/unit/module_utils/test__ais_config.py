@@ -20,9 +20,38 @@ def test_what_a_new_cluster_starts_with_is_valid() -> None:
     assert configuration.problems(configuration.BASE) == []
 
 
+def test_what_a_daemon_itself_says_is_what_can_be_declared() -> None:
+    known = {name: value for name, value in configuration.flatten(LIVE) if name in configuration.CLUSTER_KEYS}
+    assert len(known) > 120
+    for name, value in known.items():
+        configuration.CLUSTER_KEYS[name].read(value)  # ValueError where it is refused
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"auth": {"required_claims": {"aud": ["ais"]}}},
+        {"log": {"level": "4", "max_size": "4MiB", "max_total": "8MiB"}},
+        {"timeout": {"cplane_operation": "2s", "max_keepalive": "4s", "startup_time": "1m", "join_startup_time": "2m"}},
+        {"space": {"cleanupwm": 60, "lowwm": 70, "highwm": 90, "out_of_space": 95}},
+        {"keepalivetracker": {"proxy": {"interval": "40s", "factor": 3}}},
+        {"versioning": {"enabled": True, "validate_warm_get": True}},
+        {"versioning": {"enabled": True, "validate_warm_get": False}},
+        {"features": ["S3-Reverse-Proxy", "Fsync-PUT"]},
+    ],
+)
+def test_what_can_be_has_no_problem(config: dict) -> None:
+    assert configuration.problems(config) == []
+
+
 @pytest.mark.parametrize(
     ("config", "words"),
     [
+        ({"mirror": {"copies": True}}, ["mirror.copies"]),
+        ({"log": {"level": "33"}}, ["log.level", "log level"]),
+        ({"auth": {"required_claims": {"aud": "ais"}}}, ["auth.required_claims.aud", "a list of strings"]),
+        ({"auth": {"required_claims": {"aud": [1]}}}, ["auth.required_claims.aud", "a list of strings"]),
+        ({"net": {"http": {"server_crt": 5}}}, ["net.http.server_crt", "a string"]),
         ({"log": {"leve": "3"}}, ["log.leve", "no such setting", "`log.level`"]),
         ({"lru": {"lowwm": 75}}, ["lru.lowwm", "is now `space.lowwm`"]),
         ({"cloud": {"aws": {}}}, ["cloud.aws", "is now the section `backend`"]),
@@ -132,6 +161,20 @@ def test_buckets_that_cannot_be_are_refused(properties: dict, words: str) -> Non
     assert len(found) == 1
     assert words in found[0]
     assert found[0].startswith("aistore_buckets[0].")
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"mirror": {"enabled": True, "copies": 2}},
+        {"mirror": {"enabled": False, "copies": 3}},
+        {"ec": {"enabled": True, "data_slices": 1, "parity_slices": 1}},
+        {"ec": {"enabled": False, "data_slices": 9}},
+        {"lru": {"enabled": True}, "checksum": {"type": "sha256"}},
+    ],
+)
+def test_buckets_that_can_be_have_no_problem(properties: dict) -> None:
+    assert configuration.bucket_problems(properties, "aistore_buckets[0]", mountpaths=2, targets=3) == []
 
 
 def test_a_bucket_differs_only_in_what_is_declared() -> None:
