@@ -116,6 +116,35 @@ def test_a_program_is_run_only_when_allowed_and_from_a_file_of_our_own(written, 
         resolve({"kubeconfig": path, "allow_exec": True})
 
 
+def test_a_program_may_give_a_certificate_instead_of_a_token(written, tmp_path):
+    answer = "import json; print(json.dumps({'status': {'clientCertificateData': 'CERT', 'clientKeyData': 'KEY'}}))"
+    found = resolve({"kubeconfig": written(kubeconfig(user=credential_program(tmp_path, answer))), "allow_exec": True})
+    assert (found.certificate, found.key, found.headers) == (b"CERT", b"KEY", {})
+
+
+def test_a_name_and_its_password_in_the_kubeconfig_and_as_options():
+    basic = {"Authorization": "Basic " + base64.b64encode(b"u:p").decode()}
+    given = kubeconfig(user={"username": "u", "password": "p"})
+    assert resolve({"kubeconfig": given}).headers == basic
+    assert resolve({"host": "h", "username": "u", "password": "p"}).headers == basic
+    assert resolve({"host": "h", "username": "u"}).headers == {}, "a name alone is nobody"
+    assert resolve({"kubeconfig": given, "no_proxy": "a,b"}).no_proxy == "a,b"
+
+
+@pytest.mark.parametrize(("host", "address"), [("10.96.0.1", "https://10.96.0.1:8443"), ("fd00::1", "https://[fd00::1]:8443")])
+def test_a_pods_own_account_where_nothing_else_is_given(tmp_path, monkeypatch, host, address):
+    monkeypatch.setattr("ansible_collections.slipway.mlops.plugins.module_utils._connect.IN_CLUSTER", str(tmp_path))
+    environ = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": "8443"}
+    with pytest.raises(Refused, match="No kubeconfig: "):
+        resolve({}, environ)  # of a pod without a token
+    (tmp_path / "token").write_text("t")
+    (tmp_path / "ca.crt").write_bytes(b"CA")
+    found = resolve({}, environ)
+    assert (found.server, found.ca, found.headers, found.explicit) == (address, b"CA", {"Authorization": "Bearer t"}, False)
+    with pytest.raises(Refused, match="No kubeconfig: "):
+        resolve({}, {})
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_no_program_is_run_for_a_file_that_is_somebody_elses(written, tmp_path):
     path = written(kubeconfig(user=credential_program(tmp_path, "print('{}')")))
@@ -185,6 +214,7 @@ def test_a_program_that_fails_is_told(written, tmp_path, script, told):
         ({"kubeconfig": "/nowhere"}, "cannot read /nowhere: No such file"),
         ({"kubeconfig": {"clusters": []}}, 'no context ""; it has: none'),
         ({"kubeconfig": kubeconfig(), "context": "two"}, 'no context "two"; it has: one'),
+        ({"kubeconfig": {**kubeconfig(), "clusters": []}}, 'names cluster "one", which is not there'),
         ({"kubeconfig": kubeconfig(user={"auth-provider": {"name": "gcp"}})}, "auth-provider"),
         ({"kubeconfig": kubeconfig(user={"client-certificate-data": "!"})}, "client-certificate-data is not base64"),
         ({"kubeconfig": kubeconfig(), "ca_cert": "/nowhere"}, "ca_cert: cannot read /nowhere"),
