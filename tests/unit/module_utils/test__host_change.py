@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils import _host_change as host_change
-from ansible_collections.slipway.mlops.plugins.module_utils._host_change import Edit, Journal
+from ansible_collections.slipway.mlops.plugins.module_utils._host_change import Edit, Journal, restart_unit, unit_log
 from ansible_collections.slipway.mlops.plugins.module_utils._host_input import Failed
 
 
@@ -144,3 +144,31 @@ def test_a_symbolic_link_stays_one(journal: Journal, file: Path, tmp_path: Path)
     change(journal, Daemon(file), Edit(str(link), b"old", b"new"))
     assert os.path.islink(link)
     assert file.read_bytes() == b"new"
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose programs come before the system's."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return tmp_path
+
+
+def program(path: Path, script: str) -> None:
+    path.write_text("#!/bin/sh\n" + script)
+    path.chmod(0o755)
+
+
+def test_a_restart_that_systemd_refuses_is_a_failure_in_its_own_words(programs: Path) -> None:
+    program(programs / "systemctl", f'echo "$@" >> {programs}/asked\n[ "$1" = restart ] || exit 1\n')
+    restart_unit("kubelet")  # a unit that has never failed has no counter to reset
+    assert (programs / "asked").read_text() == "reset-failed kubelet\nrestart kubelet\n"
+    program(programs / "systemctl", '[ "$1" = restart ] || exit 0\necho "Unit kubelet.service not found." >&2\nexit 5\n')
+    with pytest.raises(Failed, match=r"^systemctl restart kubelet failed \(5\): Unit kubelet.service not found.$"):
+        restart_unit("kubelet")
+
+
+def test_the_last_lines_of_a_unit_cannot_steer_a_terminal(programs: Path) -> None:
+    program(programs / "journalctl", "printf 'one\\033[31m\\ntwo\\n'\n")
+    assert unit_log("kubelet", 0.0) == "one[31m\ntwo"
+    program(programs / "journalctl", "exit 1\n")
+    assert unit_log("kubelet", 0.0) == ""
