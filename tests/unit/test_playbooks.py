@@ -88,6 +88,11 @@ def test_verify_forgets_the_results_of_every_role_that_it_judges() -> None:
     assert forgotten <= registered
 
 
+def test_every_play_on_the_controller_runs_as_the_user_who_started_it() -> None:
+    plays = [play for path in ROOT.glob("playbooks/*.yml") for play in load(str(path)) if play.get("hosts") == "localhost"]
+    assert len(plays) > 10 and [play["name"] for play in plays if "vars/controller.yml" not in play.get("vars_files", ())] == []
+
+
 def test_the_archive_holds_nothing_that_git_ignores() -> None:
     """A user's inventory may hold secrets."""
     ignored = load("galaxy.yml")["build_ignore"]

@@ -84,8 +84,13 @@ def test_the_example_passes_as_it_is(tmp_path: Path) -> None:
     subprocess.run(argv, cwd=ROOT, env={**clean, "HOME": str(tmp_path)}, stdin=subprocess.DEVNULL, capture_output=True, check=True)
 
 
-def test_verify_reports_hosts_that_nobody_can_reach_and_a_cluster_that_does_not_answer(tmp_path: Path) -> None:
-    code, output, contacted = play(tmp_path, "verify", INVENTORY, "-e", f"slipway_kubeconfig={tmp_path}/none")
+# What an inventory often says to all hosts, and to a localhost that it names. The controller's Python stays its own, and its user who it is.
+EXPLICIT = INVENTORY.replace("vars: {", "vars: {ansible_become: true, ", 1).replace("  children:", "  hosts: {localhost: {}}\n  children:", 1)
+
+
+@pytest.mark.parametrize("inventory", [INVENTORY, EXPLICIT], ids=["implicit localhost", "explicit localhost"])
+def test_verify_reports_hosts_that_nobody_can_reach_and_a_cluster_that_does_not_answer(tmp_path: Path, inventory: str) -> None:
+    code, output, contacted = play(tmp_path, "verify", inventory, "-e", f"slipway_kubeconfig={tmp_path}/none")
     assert code and contacted
     assert "w1: ais_datafs is failed: the host was unreachable" in output
     assert "cluster: node_labels is failed" in output
