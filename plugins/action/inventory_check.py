@@ -72,25 +72,15 @@ def _gather(task_vars: dict[str, Any], known: set[str]) -> _inventory.Inventory:
         # Untemplated names are enough to find a misspelt one; only our own values are templated, which may fail
         # for reasons that the role itself will report better.
         raw = hostvars.raw_get(host) if hasattr(hostvars, "raw_get") else hostvars[host]
-        magic = {
-            "groups",
-            "group_names",
-            "inventory_hostname",
-            "inventory_hostname_short",
-            "inventory_dir",
-            "inventory_file",
-            "playbook_dir",
-            "role_names",
-            "vars",
-        }
-        hosts[host] = {name: _templated(hostvars, host, name) if name in wanted else None for name in raw if name not in magic and isinstance(name, str)}
+        values = hostvars[host]  # once: Ansible puts all variables of the host together each time
+        hosts[host] = {name: _templated(values, name) if name in wanted else None for name in raw if isinstance(name, str)}
     groups = {str(name): [str(host) for host in members] for name, members in task_vars["groups"].items() if name not in ("all", "ungrouped")}
     return _inventory.Inventory(groups=groups, hosts=hosts)
 
 
-def _templated(hostvars: Any, host: str, name: str) -> Any:
+def _templated(values: Any, name: str) -> Any:
     try:
-        return hostvars[host][name]
+        return values[name]
     except Exception:  # a template that needs what only the role knows
         return None
 
@@ -100,16 +90,25 @@ def _missing_files(inventory: _inventory.Inventory) -> list[str]:
     named: dict[str, list[str]] = {}
     for host, values in inventory.hosts.items():
         path = values.get("slipway_registry_auth_file")
-        if isinstance(path, str) and path and not Path(path).expanduser().is_file():
+        if isinstance(path, str) and path and not _is_readable(os.path.expanduser(os.path.expandvars(path))):
             named.setdefault(path, []).append(host)
-    return [f"`slipway_registry_auth_file: {path}` ({_inventory.where(hosts, inventory)}): no such file on this machine" for path, hosts in named.items()]
+    return [
+        f"`slipway_registry_auth_file: {path}` ({_inventory.where(hosts, inventory)}): no such file on this machine that you may read"
+        for path, hosts in named.items()
+    ]
+
+
+def _is_readable(path: str) -> bool:
+    """False where pathlib would raise, too: in a folder that is not ours to look into, and for `~nobody`."""
+    return os.path.isfile(path) and os.access(path, os.R_OK)
 
 
 def _unnamed_cluster(inventory: _inventory.Inventory, environ: Mapping[str, str]) -> list[str]:
     """What may delete takes no cluster that nobody named, and would say so only after hosts were changed."""
     if environ.get("K8S_AUTH_KUBECONFIG") or environ.get("K8S_AUTH_HOST"):
         return []
-    hosts = [host for host, values in inventory.hosts.items() if values.get("slipway_kubeconfig", "") == ""]
+    ours = {"localhost", *inventory.nodes}
+    hosts = [host for host, values in inventory.hosts.items() if host in ours and not values.get("slipway_kubeconfig")]
     if not hosts:
         return []
     return [f"`slipway_kubeconfig` is empty ({_inventory.where(hosts, inventory)}): name the cluster, for example by `slipway_kubeconfig: ~/.kube/config`"]

@@ -19,7 +19,13 @@ from ansible_collections.slipway.mlops.plugins.module_utils import _mtu_plan
 from ansible_collections.slipway.mlops.plugins.module_utils._block_probe import plain_wwn
 from ansible_collections.slipway.mlops.plugins.module_utils._host_input import integer
 
-GROUPS = ("kube_control_plane", "kube_node", "k8s_cluster", "ais_targets", "ais_proxies", "ais_initial_primary", "ais_clients", "gpu_nodes")
+# Groups whose hosts must be nodes of the cluster, and those that say which hosts are.
+USES = ("ais_targets", "ais_proxies", "ais_initial_primary", "ais_clients", "gpu_nodes")
+GROUPS = ("kube_control_plane", "kube_node", "k8s_cluster", *USES)
+# With one of these a stage that looks would change, or the other way round.
+SET_BY_PLAYBOOKS = ("slipway_is_dry_run", "slipway_stage")
+# What Kubernetes takes as the name of a node (RFC 1123).
+NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 # How alike two names must be (difflib's ratio, 0 to 1) for one to be taken as a slip of the other. Inside a role's prefix most of the name
 # agrees already, so that a distant one may well be another collection's variable (`postgresql_hba_entries`): it only warns.
@@ -42,6 +48,11 @@ class Inventory:
     def members(self, group: str) -> list[str]:
         return list(self.groups.get(group, []))
 
+    @property
+    def nodes(self) -> list[str]:
+        """Hosts that are named in any group of ours; an inventory may know other machines, too."""
+        return sorted({host for group in GROUPS for host in self.members(group)})
+
 
 @dataclass
 class Findings:
@@ -56,7 +67,9 @@ def check(inventory: Inventory, variables: Mapping[str, Iterable[str]]) -> Findi
     findings = Findings()
     _group_names(inventory, findings)
     _variable_names(inventory, variables, findings)
+    _set_by_playbooks(inventory, findings)
     _addresses(inventory, findings)
+    _node_names(inventory, findings)
     _cluster_members(inventory, findings)
     _aistore(inventory, findings)
     _disks(inventory, findings)
@@ -91,16 +104,35 @@ def _variable_names(inventory: Inventory, variables: Mapping[str, Iterable[str]]
             findings.warnings.append(f"variable `{name}` ({place}): begins like a variable of `{role}`, but nothing in slipway.mlops reads it")
 
 
+def _set_by_playbooks(inventory: Inventory, findings: Findings) -> None:
+    for name in SET_BY_PLAYBOOKS:
+        hosts = [host for host, values in inventory.hosts.items() if name in values]
+        if hosts:
+            findings.problems.append(f"variable `{name}` ({where(hosts, inventory)}): only playbooks set it; to look ahead, run playbooks/plan.yml")
+
+
+def _node_names(inventory: Inventory, findings: Findings) -> None:
+    first: dict[str, str] = {}
+    for host in sorted({host for group in USES for host in inventory.members(group)}):
+        node = str(inventory.hosts.get(host, {}).get("slipway_node_name") or host)
+        if not NODE_NAME.fullmatch(node):
+            findings.problems.append(f"host {host}: no Kubernetes node can have the name {node}; `slipway_node_name` says which node the host is")
+        elif first.setdefault(node, host) != host:
+            findings.problems.append(f"hosts {first[node]} and {host}: both are the Kubernetes node {node}; each host is one node (`slipway_node_name`)")
+
+
 def _addresses(inventory: Inventory, findings: Findings) -> None:
     import netaddr  # here, so that its absence is one clear message of the doorway
 
     seen: dict[str, str] = {}
-    for host, values in sorted(inventory.hosts.items()):
+    for host in inventory.nodes:
+        values = inventory.hosts.get(host, {})
         address = values.get("ansible_host")
         if not isinstance(address, str) or host == "localhost":
             continue
-        looks_numeric = address.replace(".", "").isdigit() or ":" in address
-        if looks_numeric and not (netaddr.valid_ipv4(address, netaddr.INET_PTON) or netaddr.valid_ipv6(address)):
+        plain = address.partition("%")[0]  # fe80::1%eth0 names the link, too
+        looks_numeric = plain.replace(".", "").isdigit() or ":" in plain
+        if looks_numeric and not (netaddr.valid_ipv4(plain, netaddr.INET_PTON) or netaddr.valid_ipv6(plain)):
             findings.problems.append(f"host {host}: `ansible_host: {address}` is not an IP address")
         # One address behind two ports is a NAT or a bastion's forward; the same address and port twice is one machine in two names.
         key = f"{address}:{values.get('ansible_port', 22)}"
@@ -113,7 +145,7 @@ def _cluster_members(inventory: Inventory, findings: Findings) -> None:
     nodes = set(inventory.members("k8s_cluster") + inventory.members("kube_node") + inventory.members("kube_control_plane"))
     if not nodes:
         return
-    for group in ("ais_targets", "ais_proxies", "ais_initial_primary", "ais_clients", "gpu_nodes"):
+    for group in USES:
         for host in inventory.members(group):
             if host not in nodes:
                 near = difflib.get_close_matches(host, nodes, n=1, cutoff=0.5)
@@ -223,8 +255,7 @@ def _ranges(inventory: Inventory, findings: Findings) -> None:
     if "slipway_node_cidr" not in ranges:
         return
     nodes = ranges["slipway_node_cidr"]
-    members = {host for group in GROUPS for host in inventory.members(group)}
-    for host in sorted(members):
+    for host in inventory.nodes:
         address = inventory.hosts.get(host, {}).get("ansible_host")
         if isinstance(address, str) and (netaddr.valid_ipv4(address, netaddr.INET_PTON) or netaddr.valid_ipv6(address)) and address not in nodes:
             # Only unusual: ansible_host may be an address of a management network.
@@ -242,7 +273,7 @@ def _mtus(inventory: Inventory, findings: Findings) -> None:
             address = str(item.get("address")) if isinstance(item, Mapping) else str(item)
             if not (netaddr.valid_ipv4(address, netaddr.INET_PTON) or netaddr.valid_ipv6(address)):
                 found.setdefault(("host_mtu_addresses", f"`{address}` is not an IP address"), []).append(host)
-        links, mtu, encapsulation = values.get("host_mtu_links"), values.get("host_mtu_cni_mtu"), values.get("host_mtu_cni_encapsulation") or "none"
+        links, mtu, encapsulation = values.get("host_mtu_links"), values.get("host_mtu_cni_mtu"), str(values.get("host_mtu_cni_encapsulation") or "none")
         if not mtu or not isinstance(links, list) or encapsulation not in _mtu_plan.ENCAPSULATION:
             continue
         sizes = {str(link.get("name")): integer(link.get("mtu")) for link in links if isinstance(link, Mapping)}

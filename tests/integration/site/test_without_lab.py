@@ -58,6 +58,8 @@ def test_no_playbook_touches_a_host_before_the_inventory_is_known_to_make_sense(
             INVENTORY.replace("vars: {", "vars: {slipway_registry_auth_file: /none, "),
             "`slipway_registry_auth_file: /none` (all hosts): no such file on this machine",
         ),
+        (INVENTORY.replace("vars: {", "vars: {slipway_registry_auth_file: ~no-such-user/x, "), "~no-such-user/x` (all hosts): no such file on this machine"),
+        (INVENTORY.replace("~/.kube/config", ""), "`slipway_kubeconfig` is empty (all hosts): name the cluster"),
         (INVENTORY.replace("vars: {", "vars: {aim_ui_workers: many, "), "aim_ui_workers"),
         (INVENTORY.replace("~/.kube/config", '""'), "`slipway_kubeconfig` is empty (all hosts): name the cluster"),
         (INVENTORY.replace(", slipway_kubeconfig: ~/.kube/config", ""), "`slipway_kubeconfig` is empty (all hosts): name the cluster"),
@@ -67,6 +69,12 @@ def test_what_is_wrong_is_refused_in_one_message(tmp_path: Path, wrong: str, mes
     code, output, contacted = play(tmp_path, "inventory", wrong)
     assert code and not contacted
     assert message in output and "thing(s) to mend, nothing was touched" in output
+
+
+def test_nobody_makes_a_look_ahead_a_run_by_a_variable(tmp_path: Path) -> None:
+    """With `-e slipway_is_dry_run=false` plan.yml would change hosts, and restart the daemons of all nodes at once."""
+    code, output, contacted = play(tmp_path, "plan", INVENTORY, "-e", "slipway_is_dry_run=false")
+    assert code and not contacted and "variable `slipway_is_dry_run` (all hosts): only playbooks set it" in output
 
 
 def test_an_inventory_that_makes_sense_passes(tmp_path: Path) -> None:

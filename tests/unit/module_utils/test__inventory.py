@@ -11,7 +11,15 @@ import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils import _inventory
 
 VARIABLES = {
-    "slipway": ["slipway_kubeconfig", "slipway_pod_cidr", "slipway_service_cidr", "slipway_node_cidr", "slipway_image_registry"],
+    "slipway": [
+        "slipway_kubeconfig",
+        "slipway_node_name",
+        "slipway_is_dry_run",
+        "slipway_pod_cidr",
+        "slipway_service_cidr",
+        "slipway_node_cidr",
+        "slipway_image_registry",
+    ],
     "host_mtu": ["host_mtu_links", "host_mtu_addresses", "host_mtu_cni_mtu", "host_mtu_cni_encapsulation"],
     "ais_datafs": ["ais_datafs_disks"],
     "aim": ["aim_image", "aim_storage_size"],
@@ -80,6 +88,18 @@ WRONG = {
     ),
     "address": (lambda s: _set(s, "w1", ansible_host="10.0.0.300"), "host w1: `ansible_host: 10.0.0.300` is not an IP address"),
     "address twice": (lambda s: _set(s, "w2", ansible_host="10.0.0.2"), "hosts w1 and w2: both have the address 10.0.0.2; each host is one machine"),
+    "two hosts of one node": (
+        lambda s: (_set(s, "w1", slipway_node_name="n"), _set(s, "w3", slipway_node_name="n")),
+        "hosts w1 and w3: both are the Kubernetes node n; each host is one node (`slipway_node_name`)",
+    ),
+    "no name of a node": (
+        lambda s: _set(s, "w1", slipway_node_name="Storage_1"),
+        "host w1: no Kubernetes node can have the name Storage_1; `slipway_node_name` says which node the host is",
+    ),
+    "what only playbooks set": (
+        lambda s: _set(s, "w1", slipway_is_dry_run=None),
+        "variable `slipway_is_dry_run` (host w1): only playbooks set it; to look ahead, run playbooks/plan.yml",
+    ),
     "other paths": (
         lambda s: s["hosts"]["w3"]["ais_datafs_disks"].pop(),
         "host w3: its mount paths (/ais/disk0) are not those of the other targets (/ais/disk0, /ais/disk1); AIStore wants the same paths on every target",
@@ -184,6 +204,22 @@ def test_all_problems_come_at_once() -> None:
     for name in ("misspelt variable", "two primaries", "address", "other paths"):
         WRONG[name][0](site)
     assert len(findings(site).problems) >= 4
+
+
+@pytest.mark.parametrize("value", [["a"], {"a": 1}, 5])
+def test_a_value_of_another_kind_is_left_to_the_check_of_types(value: object) -> None:
+    site = good()
+    _set(site, "w1", host_mtu_links=[{"name": "eth1", "mtu": 1500}], host_mtu_cni_mtu=1450, host_mtu_cni_encapsulation=value)
+    assert findings(site).problems == []
+
+
+def test_machines_outside_of_our_groups_are_not_judged_by_their_addresses() -> None:
+    site = good()
+    for name in ("switch_a", "switch_b"):
+        site["hosts"][name] = {"ansible_host": "10.9.9.9"}
+    site["hosts"]["w1"]["ansible_host"] = "fe80::1%eth0"
+    found = findings(site)
+    assert (found.problems, found.warnings) == ([], [])
 
 
 def test_a_distant_name_with_our_prefix_only_warns() -> None:
