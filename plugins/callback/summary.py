@@ -38,6 +38,7 @@ class CallbackModule(CallbackBase):
         self.began = time.monotonic()
         self.run = record.Run()
         self.stage = ""
+        self.is_ours = False  # a configuration that enables this callback may be that of other playbooks, too
         self.goes_on = False
         self.play = 0
         self.starts: dict[tuple[str, str], float] = {}
@@ -46,6 +47,7 @@ class CallbackModule(CallbackBase):
         args = context.CLIARGS
         self.run.playbook = str((args.get("args") or [""])[0])
         self.run.command = record.shown(sys.argv)
+        self.run.inventories = tuple(str(one) for one in args.get("inventory") or ())
         self.run.limit = str(args.get("subset") or "")
         self.run.tags = tuple(tag for tag in args.get("tags") or () if tag != "all")
         self.run.skipped_tags = tuple(args.get("skip_tags") or ())
@@ -79,13 +81,14 @@ class CallbackModule(CallbackBase):
         self._add(result, "skipped")
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
-        if not self.run.steps:
+        if not self.is_ours:
             return
         seconds = time.monotonic() - self.began
-        self._complete_report(seconds)
         self._display.banner("SLIPWAY")
         for line in record.summary(self.run, seconds):
             self._display.display(line)
+        # Last: a report that cannot be completed, as on a full disk, is a warning of Ansible's, and takes nothing from what was said.
+        self._complete_report(seconds)
 
     def _add(self, result: Any, outcome: str) -> None:
         host, task, values = result._host.get_name(), result._task, result._result
@@ -95,6 +98,7 @@ class CallbackModule(CallbackBase):
         hidden = bool(values.get("_ansible_no_log") or values.get("censored"))
         failed = outcome in ("failed", "unreachable")
         role = task._role.get_name() if task._role else ""
+        self.is_ours |= role.startswith("slipway.mlops.") or str(task.action).startswith("slipway.mlops.")
         tag = role.rsplit(".", 1)[-1]
         self.run.steps.append(
             record.Step(

@@ -97,7 +97,7 @@ def write(report: Mapping[str, Any], folder: str, template: str) -> dict[str, st
     os.makedirs(folder, mode=0o700, exist_ok=True)
     paths = {"json": os.path.join(folder, "report.json"), "html": os.path.join(folder, "report.html")}
     _files.write_atomic(paths["json"], (json.dumps(report, indent=1, sort_keys=True) + "\n").encode(), new_mode=0o600)
-    _files.write_atomic(paths["html"], _report_html.page(report, template, _load(folder)).encode(), new_mode=0o600)
+    _files.write_atomic(paths["html"], _report_html.page(report, template, _load(folder)).encode("utf-8", "replace"), new_mode=0o600)
     return paths
 
 

@@ -15,10 +15,12 @@ CHANGING = ("created", "updated", "deleted")
 # Roles that change their hosts together: one host alone would be at odds with the others.
 TOGETHER = ("host_mtu",)
 # Names of secrets, and URIs with a password.
-SECRET = re.compile(r"pass|secret|token|credential|_key|://[^/\s]*:[^/\s]*@", re.IGNORECASE)
+SECRET = re.compile(r"pass|pwd|secret|token|credential|key|://[^/\s]*:[^/\s]*@", re.IGNORECASE)
+# What would drive a terminal: texts come from hosts, labels and logs of pods.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # What a run of this stage alone ends with, where nothing failed and nothing is left to verify.
 ENDS = {
-    "Inventory": "Only the inventory was looked at; it can work. `ansible-playbook playbooks/plan.yml` says what site.yml would do.",
+    "Inventory": "Only the inventory was looked at; it can work. The playbook `plan` says what `site` would do.",
     "Images": "The registry holds the images of the workloads.",
     "Uninstall": "What site.yml made is gone; claims, volumes, generated Secrets, namespaces and the content of disks stay until they are named.",
     "Training": "The run is in MLflow, in the state that is told above: RUNNING where the Job was launched and not followed.",
@@ -52,6 +54,7 @@ class Run:
     playbook: str = ""
     command: tuple[str, ...] = ("ansible-playbook", "site.yml")  # as it was given
     limit: str = ""
+    inventories: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()  # that were chosen
     skipped_tags: tuple[str, ...] = ()
     stages: list[str] = field(default_factory=list)
@@ -118,11 +121,17 @@ def shown(argv: Sequence[str]) -> tuple[str, ...]:
     """The command as it may be shown: variables that may be secrets are not said again."""
     words = [os.path.basename(argv[0])] if argv else []
     for before, word in zip(argv, argv[1:]):
-        flag = next((flag for flag in ("--extra-vars=", "-e") if word.startswith(flag)), "")
-        value = word if before in ("-e", "--extra-vars") else word[len(flag) :] if flag else "@"
+        name, is_joined, _value = word.partition("=")
+        flag = name + "=" if is_joined and _is_extra_vars(name) else "-e" if word.startswith("-e") else ""
+        value = word if before == "-e" or _is_extra_vars(before) else word[len(flag) :] if flag else "@"
         hidden = not value.startswith("@") and SECRET.search(value)
         words.append(word[: len(word) - len(value)] + "(as before)" if hidden else word)
     return tuple(words)
+
+
+def _is_extra_vars(name: str) -> bool:
+    """Also by the shorter names that argparse takes."""
+    return len(name) > 2 and "--extra-vars".startswith(name)
 
 
 def again(run: Run, step: Step) -> str:
@@ -135,8 +144,20 @@ def again(run: Run, step: Step) -> str:
     return " ".join(shlex.quote(word) for word in words)
 
 
+def another(run: Run, name: str) -> str:
+    """The command of another playbook of this collection, named as this run's was."""
+    installed = run.playbook.startswith("slipway.mlops.")
+    return " ".join(
+        ["ansible-playbook", f"slipway.mlops.{name}" if installed else f"playbooks/{name}.yml", *(f"-i {shlex.quote(one)}" for one in run.inventories)]
+    )
+
+
 def summary(run: Run, seconds: float) -> list[str]:
-    """The lines that end a run."""
+    """The lines that end a run, as they may be printed."""
+    return [CONTROL.sub(" ", line) for line in _summary(run, seconds)]
+
+
+def _summary(run: Run, seconds: float) -> list[str]:
     lines = [f"{'stage':<34}{'changed':>9}{'failed':>8}{'seconds':>9}"]
     for stage in run.stages:
         steps = [step for step in run.steps if step.stage == stage]
@@ -174,18 +195,22 @@ def foreseen(run: Run) -> list[str]:
         for step in steps:
             if step.host == host:
                 lines += [f"    {line}" for line in step.lines or (step.task,)]
-    return lines
+    return [CONTROL.sub(" ", line) for line in lines]
 
 
 def verdict(run: Run, failed: bool) -> str:
     """One sentence: ready, not ready, or not verified, and what to do next."""
     if run.report is not None:
         place = run.report.get("html", "report/report.html")
-        if run.report.get("ready") and not failed:
+        if run.report.get("ready"):
+            if failed:
+                return f"NOT READY: everything was as asked when it was read back ({place}), but a step of this run failed, as told above."
             return f"READY: everything that the inventory asks for was read back. The report: {place}"
         return f"NOT READY: the report says what is missing and why: {place}"
     if failed and run.alone == "Inventory":
         return "REFUSED: no host and no cluster was touched. Mend the inventory, then run the same command again."
+    if run.is_dry and any(step.stage == "Verify" and step.outcome != "skipped" for step in run.steps):
+        return f"NOT VERIFIED: only a part was read back, and no report was written; `{another(run, 'verify')}` reads everything back."
     if failed and run.is_dry:
         return "NOT ALL WAS SEEN: what failed above could not be looked at; nothing was touched. Mend it, then look again."
     if failed and run.alone in ENDS:
@@ -198,7 +223,7 @@ def verdict(run: Run, failed: bool) -> str:
         return "What the chosen hosts and tags have of it is gone; everything else is as it was."
     if run.alone in ENDS:
         return ENDS[run.alone]
-    return "NOT VERIFIED: the stage `verify` was not part of this run; `ansible-playbook playbooks/verify.yml` reads everything back."
+    return f"NOT VERIFIED: the stage `verify` was not part of this run; `{another(run, 'verify')}` reads everything back."
 
 
 def _failures(run: Run) -> list[Step]:

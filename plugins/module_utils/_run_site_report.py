@@ -69,7 +69,11 @@ def run(call: Call) -> dict[str, Any]:
             call.progress(f"{entry['where']}/{entry['what']}: {entry['state']}, {entry['reason']}")
     result: dict[str, Any] = {"changed": False, "ready": report["ready"], "counts": report["counts"]}
     if not call.check_mode:
-        paths = _report.write(report, params["directory"], gathered["template"])
+        try:
+            paths = _report.write(report, params["directory"], gathered["template"])
+        except OSError as error:
+            unwritten = f"none, for it could not be written: {error}. `slipway_report_directory` names another place."
+            return {**result, "failed": True, "msg": sentence(report, unwritten)}
         result["slipway_report"] = {**paths, "template": gathered["template"], "ready": report["ready"], "services": report["services"]}
     if not report["ready"]:
         result |= {"failed": True, "msg": sentence(report, "none, in check mode" if call.check_mode else paths["html"])}
@@ -85,6 +89,8 @@ def proved(proof: Mapping[str, Any]) -> dict[str, Any]:
 def sentence(report: Mapping[str, Any], page: str) -> str:
     """Why the site is not ready, in a few lines."""
     bad = [entry for entry in report["items"] if entry["state"] != READY]
+    if report["ready"]:
+        return f"Everything is ready. The report: {page}"
     if not bad:
         return f"Nothing was read back, so nothing is known to be ready. The report: {page}"
     shown = [f"  {entry['where']}: {entry['what']} is {entry['state']}: {entry['reason']}" for entry in bad[:10]]

@@ -88,6 +88,24 @@ def test_a_tag_is_kept_only_where_the_task_bears_it(callback) -> None:
     ]
 
 
+def test_a_playbook_of_others_is_not_spoken_of(callback, monkeypatch) -> None:
+    monkeypatch.setattr(callback._display, "banner", pytest.fail)
+    callback.v2_playbook_on_play_start(play("Web servers"))
+    callback.v2_runner_on_ok(result({"changed": True}, role="nginx"))
+    callback.v2_playbook_on_stats(None)
+
+
+def test_a_report_that_cannot_be_completed_takes_nothing_from_what_is_said(callback, monkeypatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(callback._display, "banner", said.append)
+    monkeypatch.setattr(callback._display, "display", said.append)
+    callback.v2_playbook_on_play_start(play("Verify | All"))
+    callback.v2_runner_on_ok(result({"slipway_report": {"json": "/dev/null/x", "html": "/dev/null/y", "template": "t", "ready": True}}))
+    with pytest.raises(OSError):
+        callback.v2_playbook_on_stats(None)
+    assert said[-1].startswith("READY")
+
+
 def test_nothing_of_a_hidden_result_is_looked_at(callback) -> None:
     callback.v2_playbook_on_play_start(play("Apps | Aim"))
     callback.v2_runner_on_failed(result({"_ansible_no_log": True, "msg": "password", "slipway_report": {"json": "x"}}))

@@ -140,6 +140,13 @@ def test_no_foreign_text_becomes_markup_and_nothing_is_loaded_from_outside() -> 
     assert not re.search(r"""(src|href)\s*=|url\(|@import""", page)
 
 
+def test_bytes_that_are_no_text_do_not_lose_the_report(tmp_path: Path) -> None:
+    """Ansible gives such bytes of a module's output as surrogates."""
+    report = full_report()
+    report["items"][0]["reason"] = b"label \xff".decode("utf-8", "surrogateescape")
+    assert "label ?" in Path(_report.write(report, str(tmp_path), TEMPLATE)["html"]).read_text(encoding="utf-8")
+
+
 def test_the_files_are_for_the_owner_alone_and_the_run_is_added_later(tmp_path: Path) -> None:
     report = full_report()
     run, report["run"] = report["run"], None

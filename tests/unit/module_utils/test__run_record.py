@@ -61,7 +61,8 @@ def test_without_verify_the_run_says_not_verified() -> None:
 def test_a_ready_report_is_ready_unless_something_failed() -> None:
     report = {"ready": True, "html": "report/report.html"}
     assert record.summary(run(step(), report=report), 3.0)[-1].startswith("READY")
-    assert record.summary(run(step(outcome="failed", reason="x"), report=report), 3.0)[-1].startswith("NOT READY")
+    failed = record.summary(run(step(outcome="failed", reason="x"), report=report), 3.0)[-1]
+    assert failed.startswith("NOT READY") and "says what is missing" not in failed, "the report says that nothing is"
     assert record.summary(run(step(), report={"ready": False}), 3.0)[-1].startswith("NOT READY")
 
 
@@ -106,6 +107,8 @@ def test_a_task_that_does_not_bear_the_tag_of_its_role_is_not_chosen_by_it() -> 
         (["-e", "postgresql_admin_password=x"], ["-e", "(as before)"]),
         (["--extra-vars=api_token=x"], ["--extra-vars=(as before)"]),
         (["-eapi_token=x"], ["-e(as before)"]),
+        (["--extra-var", "s3_access_key=x"], ["--extra-var", "(as before)"]),
+        (["--extra=apikey=x"], ["--extra=(as before)"]),
         (["-e", "@secrets.yml"], ["-e", "@secrets.yml"]),
         (["-e", "slipway_kubeconfig=/x"], ["-e", "slipway_kubeconfig=/x"]),
         (["-e", "mlflow_database_uri=postgresql+psycopg2://u:hidden@db/mlflow"], ["-e", "(as before)"]),
@@ -161,3 +164,31 @@ def test_a_loop_tells_what_each_of_its_items_changed_and_why_one_failed() -> Non
     part = {"objects": [{"action": "deleted", "kind": "Service", "namespace": "aim", "name": "aim"}]}
     assert record.changed_lines({"results": [part, {"changed": False}]}) == ("deleted Service aim/aim",)
     assert record.reason_of({"msg": "One or more items failed", "results": [part, {"failed": True, "msg": "forbidden"}]}) == "forbidden"
+
+
+@pytest.mark.parametrize("outcome", ["ok", "failed"])
+def test_a_part_that_was_read_back_is_no_look_ahead(outcome) -> None:
+    """`verify.yml --limit w1` or `--tags host_mtu` writes no report."""
+    last = record.summary(run(step(stage="Verify", check=True, outcome=outcome, reason="x"), limit="w1"), 1.0)[-1]
+    assert last.startswith("NOT VERIFIED: only a part")
+    skipped = run(step(check=True), step(stage="Verify", outcome="skipped"))
+    assert record.summary(skipped, 1.0)[-1].startswith("This was a look ahead"), "site.yml --check"
+
+
+@pytest.mark.parametrize(
+    ("playbook", "command"),
+    [
+        ("site.yml", "ansible-playbook playbooks/verify.yml -i 'my hosts'"),
+        ("slipway.mlops.site", "ansible-playbook slipway.mlops.verify -i 'my hosts'"),
+    ],
+)
+def test_the_playbook_to_go_on_with_is_named_as_this_one_was(playbook, command) -> None:
+    assert f"`{command}`" in record.summary(run(step(), playbook=playbook, inventories=("my hosts",)), 1.0)[-1]
+
+
+def test_no_text_of_a_host_drives_the_terminal() -> None:
+    evil = "holds \x1b[2Jnothing\x9b1m"
+    lines = record.summary(run(step(outcome="failed", reason=evil), step(check=True, outcome="changed", lines=(evil,))), 1.0)
+    lines += record.foreseen(run(step(check=True, outcome="changed", lines=(evil,))))
+    assert "holds  [2Jnothing 1m" in "".join(lines)
+    assert not [line for line in lines if not line.isprintable()]

@@ -77,6 +77,14 @@ def test_what_is_not_ready_fails_the_task_after_the_report_is_written(cluster, t
     assert lines == ["mlflow/Deployment mlflow: failed, 0/2 available"]
 
 
+def test_a_report_that_cannot_be_written_still_says_what_is_not_ready(cluster, tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    result, _report, _lines = run(cluster, tmp_path / "file", results={})
+    assert result["failed"] and "w1: ais_datafs is absent" in result["msg"]
+    assert "could not be written" in result["msg"] and "slipway_report" not in result
+    assert run(cluster, tmp_path / "file")[0]["msg"].startswith("Everything is ready. The report: none, for it could not be written")
+
+
 def test_a_host_that_was_not_read_back_is_not_ready(cluster, tmp_path) -> None:
     result, report, _lines = run(cluster, tmp_path, results={})
     assert result["failed"] and report["items"][0]["state"] == "absent"
