@@ -88,6 +88,47 @@ def test_verify_forgets_the_results_of_every_role_that_it_judges() -> None:
     assert forgotten <= registered
 
 
+def tasks_of(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [task for entry in entries for task in (tasks_of(entry["block"]) if "block" in entry else [entry])]
+
+
+def test_a_look_ahead_finds_every_failure() -> None:
+    """plan.yml goes on past what fails and judges by what was registered; a task that registers nothing would fail unseen."""
+    looked_at = [path for path in ROOT.glob("roles/*/tasks/*.yml") if path.stem in ("main", "apply", "toolkit", "cluster", "calico")]
+    passive = ("ansible.builtin.assert", "ansible.builtin.include_tasks", "ansible.builtin.import_tasks")
+    tasks = [task for path in looked_at if path.parts[-3] != "mlflow_job" for task in tasks_of(load(str(path)))]
+    assert len(tasks) > 30 and [task["name"] for task in tasks if "register" not in task and not set(passive) & set(task)] == []
+
+
+def test_uninstall_takes_away_the_labels_of_every_cluster_that_the_stage_labels_makes() -> None:
+    (variables,) = [
+        task["vars"] for play in load("playbooks/uninstall.yml") for task in play.get("tasks", ()) if "uninstall_label_sets" in task.get("vars", {})
+    ]
+    given = {"node_labels_ais_clusters": {"second": {}}, "node_labels_sets": [{"name": "racks"}]}
+    assert said("uninstall_label_sets", {**variables, **given}) == ["ais-ais", "ais-second", "racks"]
+
+
+@pytest.mark.parametrize(
+    ("given", "environ", "command"),
+    [
+        ({"slipway_kubeconfig": "/k", "slipway_context": "c"}, {"K8S_AUTH_KUBECONFIG": "/other"}, "kubectl --kubeconfig /k --context c"),
+        ({"slipway_kubeconfig": ""}, {"K8S_AUTH_KUBECONFIG": "/k", "K8S_AUTH_CONTEXT": "c"}, "kubectl --kubeconfig /k --context c"),
+        ({}, {}, "kubectl"),
+    ],
+)
+def test_the_commands_of_the_report_speak_to_the_cluster_of_the_run(given: dict[str, Any], environ: dict[str, str], command: str) -> None:
+    empty = {"K8S_AUTH_KUBECONFIG": "", "K8S_AUTH_CONTEXT": ""}
+    assert said("workloads_kubectl", {**load("playbooks/vars/workloads.yml"), **given}, **{**empty, **environ}).strip() == command
+
+
+def said(name: str, values: dict[str, Any], **environ: str) -> Any:
+    """What Ansible makes of the variable."""
+    argv = [str(Path(sys.executable).with_name("ansible")), "localhost", "-m", "debug", "-a", "msg={{ %s }}" % name, "-e", json.dumps(values)]
+    settings = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
+    done = subprocess.run(argv, cwd=ROOT, env={**os.environ, **settings, **environ}, capture_output=True, text=True, check=True)
+    return json.loads("{" + done.stdout.partition(" => {")[2])["msg"]
+
+
 def test_every_play_on_the_controller_runs_as_the_user_who_started_it() -> None:
     plays = [play for path in ROOT.glob("playbooks/*.yml") for play in load(str(path)) if play.get("hosts") == "localhost"]
     assert len(plays) > 10 and [play["name"] for play in plays if "vars/controller.yml" not in play.get("vars_files", ())] == []
