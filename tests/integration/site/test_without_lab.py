@@ -109,6 +109,7 @@ def test_verify_reports_hosts_that_nobody_can_reach_and_a_cluster_that_does_not_
     assert states["API server", "answers"] == "failed"
     assert states["cluster", "Objects of aistore, postgresql, mlflow, aim"] == "unknown"
     assert {proof["name"]: proof["ready"] for proof in report["proofs"]} == dict.fromkeys(["aistore", "postgresql", "mlflow", "aim"], False)
+    assert all("kubeconfig: cannot read" in proof["reason"] for proof in report["proofs"]), "why there is no proof, not what follows from that"
     assert "ready" not in states.values()
 
 
