@@ -190,11 +190,11 @@ def foreseen(run: Run) -> list[str]:
     if not steps:
         return ["Nothing would change" + (", as far as it could be looked at." if _failures(run) else ".")]
     lines = ["What would change:"]
-    for host in dict.fromkeys(step.host for step in steps):
-        lines.append(f"  {'cluster' if host == 'localhost' else host}")
-        for step in steps:
-            if step.host == host:
-                lines += [f"    {line}" for line in step.lines or (step.task,)]
+    of_host: dict[str, list[str]] = {}
+    for step in steps:
+        of_host.setdefault(step.host, []).extend(step.lines or (step.task,))
+    for host, changes in of_host.items():
+        lines += [f"  {'cluster' if host == 'localhost' else host}", *(f"    {line}" for line in changes)]
     return [CONTROL.sub(" ", line) for line in lines]
 
 
@@ -239,5 +239,7 @@ def _failures(run: Run) -> list[Step]:
 
 def _span(steps: list[Step]) -> float:
     """Wall seconds of a stage: each of its plays from the first step's begin to the last one's end."""
-    plays = {step.play: [other for other in steps if other.play == step.play] for step in steps}
+    plays: dict[int, list[Step]] = {}
+    for step in steps:
+        plays.setdefault(step.play, []).append(step)
     return sum(max(step.at + step.seconds for step in part) - min(step.at for step in part) for part in plays.values())

@@ -2,6 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+import time
+
 import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils import _run_record as record
 
@@ -192,3 +194,10 @@ def test_no_text_of_a_host_drives_the_terminal() -> None:
     lines += record.foreseen(run(step(check=True, outcome="changed", lines=(evil,))))
     assert "holds  [2Jnothing 1m" in "".join(lines)
     assert not [line for line in lines if not line.isprintable()]
+
+
+def test_thousands_of_hosts_are_told_in_a_moment() -> None:
+    made = run(*(step(host=f"w{number}", check=True, outcome="changed", lines=("x",)) for number in range(10_000)))
+    began = time.process_time()
+    assert len(record.summary(made, 1.0)) > 20_000
+    assert time.process_time() - began < 2
