@@ -140,6 +140,13 @@ def test_no_foreign_text_becomes_markup_and_nothing_is_loaded_from_outside() -> 
     assert not re.search(r"""(src|href)\s*=|url\(|@import""", page)
 
 
+def test_the_page_is_for_eyes_that_see_no_red_and_for_no_eyes() -> None:
+    page = _report_html.page(full_report(), TEMPLATE)
+    assert len(re.findall(r"<th\b", page)) == len(re.findall(r'<th scope="(?:col|row)">', page)) > 10
+    assert re.search(r"svg \.disk\.bad, svg \.pod\.bad \{ fill: none;", page) and re.search(r"svg \.node\.bad \{[^}]*dasharray", page)
+    assert "svg .bad {" not in page, "it would fill a whole machine"
+
+
 def test_bytes_that_are_no_text_do_not_lose_the_report(tmp_path: Path) -> None:
     """Ansible gives such bytes of a module's output as surrogates."""
     report = full_report()
