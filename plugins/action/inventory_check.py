@@ -70,10 +70,9 @@ def _gather(task_vars: dict[str, Any], known: set[str]) -> _inventory.Inventory:
     hosts = {}
     for host in names:
         # Untemplated names are enough to find a misspelt one; only our own values are templated, which may fail
-        # for reasons that the role itself will report better.
-        raw = hostvars.raw_get(host) if hasattr(hostvars, "raw_get") else hostvars[host]
-        values = hostvars[host]  # once: Ansible puts all variables of the host together each time
-        hosts[host] = {name: _templated(values, name) if name in wanted else None for name in raw if isinstance(name, str)}
+        # for reasons that the role itself will report better. Once for each host: Ansible puts all its variables together each time.
+        values = hostvars[host]
+        hosts[host] = {name: _templated(values, name) if name in wanted else None for name in values if isinstance(name, str)}
     groups = {str(name): [str(host) for host in members] for name, members in task_vars["groups"].items() if name not in ("all", "ungrouped")}
     return _inventory.Inventory(groups=groups, hosts=hosts)
 
