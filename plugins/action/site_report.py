@@ -29,13 +29,14 @@ class ActionModule(K8sAction):
         hostvars, groups = self._task_vars["hostvars"], self._task_vars["groups"]
         hosts = sorted({host for group in _inventory.GROUPS for host in groups.get(group, ())})
         asked = sorted({*hosts, *(host for expected in roles.values() for host in expected)})
+        known = {host: hostvars[host] for host in asked}  # once: Ansible puts all variables of a host together each time
         return {
-            "results": {host: {role: hostvars[host][f"__{role}_result"] for role in roles if f"__{role}_result" in hostvars[host]} for host in asked},
+            "results": {host: {role: known[host][f"__{role}_result"] for role in roles if f"__{role}_result" in known[host]} for host in asked},
             "hosts": {
                 host: {
-                    "address": str(hostvars[host].get("ansible_host", "")),
+                    "address": str(known[host].get("ansible_host", "")),
                     "groups": [group for group in _inventory.GROUPS if group not in ("k8s_cluster", "kube_node") and host in groups.get(group, ())],
-                    "node": str(hostvars[host].get("slipway_node_name") or host),
+                    "node": str(known[host].get("slipway_node_name") or host),
                 }
                 for host in hosts
             },
