@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ._ais_api import Ais, AisError
 from ._ais_layout import PROXY, TARGET, Daemon, mounted_paths
-from ._ais_state import Observation, State, judge
+from ._ais_state import Observation, State, judge, unbalanced
 from ._health import explain
 from ._model import FAILED, Cluster, ClusterError, Object, Verdict
 
@@ -66,11 +67,14 @@ def look(
     ais = Ais(cluster, namespace, scheme)
     answers = ais.statuses([daemon for daemon in ordered if runs(pods.get(daemon.pod))])
     verdicts = _verdicts(cluster, namespace, [daemon for daemon in ordered if not isinstance(answers.get(daemon.pod), dict)], pods)
-    observations = [_observation(daemon, answers.get(daemon.pod), verdicts.get(daemon.pod)) for daemon in ordered]
+    observations = [_observation(daemon, answers.get(daemon.pod), verdicts.get(daemon.pod), pods.get(daemon.pod)) for daemon in ordered]
     wanted_paths = mountpaths or sorted({path for item in sets.values() for path in mounted_paths(item)})
     smap = _cluster_map(ais, observations)
+    to_balance = unbalanced(observations, smap)
+    if to_balance and not _rebalances(ais, observations):
+        to_balance = []
     return Look(
-        state=judge(observations, smap, wanted_paths, maintenance),
+        state=judge(observations, smap, wanted_paths, maintenance, to_balance),
         daemons=ordered,
         stateful_sets=sets,
         pods=pods,
@@ -155,13 +159,27 @@ def _last_words(cluster: Cluster, namespace: str, pod: Object) -> str:
     return ""
 
 
-def _observation(daemon: Daemon, answer: dict[str, Any] | AisError | None, verdict: Verdict | None) -> Observation:
+def _observation(daemon: Daemon, answer: dict[str, Any] | AisError | None, verdict: Verdict | None, pod: Object | None) -> Observation:
     if isinstance(answer, dict):
-        return Observation(daemon, "", answer["status"], answer.get("mountpaths") or {})
+        return Observation(daemon, "", answer["status"], answer.get("mountpaths") or {}, _started(pod))
     reasons = [verdict.reason if verdict else "", str(answer) if answer else ""]
     if answer is None and verdict is None:
         return Observation(daemon, "its pod is not there")
     return Observation(daemon, "; ".join(reason for reason in reasons if reason) or "its pod does not run yet")
+
+
+def _started(pod: Object | None) -> str:
+    statuses = ((pod or {}).get("status") or {}).get("containerStatuses") or []
+    return next((str(now["startedAt"]) for status in statuses if (now := (status.get("state") or {}).get("running") or {}).get("startedAt")), "")
+
+
+def _rebalances(ais: Ais, observations: Sequence[Observation]) -> bool:
+    """Whether the cluster moves objects where they belong; somebody may have forbidden it."""
+    for seen in observations:
+        if seen.daemon.role == PROXY and not seen.absence:
+            with contextlib.suppress(AisError):
+                return bool(ais.ask(seen.daemon, "/v1/cluster", what="cluster_config")["rebalance"]["enabled"])
+    return False
 
 
 def _cluster_map(ais: Ais, observations: Sequence[Observation]) -> Mapping[str, Any]:

@@ -15,10 +15,10 @@ from typing import Any
 from ._ais_api import NOT_NOW, Ais, AisError
 from ._ais_layout import PROXY, TARGET, Daemon
 from ._ais_observe import Look, daemon_of, runs
-from ._ais_state import MAP_MAINTENANCE, NODE_STARTED, label
+from ._ais_state import MAP_MAINTENANCE, NODE_STARTED, UNBALANCED, label
 from ._model import Cluster, ClusterError, Object, Ref
 
-_STOPPERS = ("is in maintenance", "is out of space", "has a disk fault", "was interrupted")
+_STOPPERS = ("is in maintenance", "is out of space", "has a disk fault", "was interrupted", UNBALANCED)
 # A target whose data has been moved away carries this besides (core/meta/smap.go).
 MAP_MAINTENANCE_DONE = 1 << 4
 

@@ -9,6 +9,8 @@ name the same cluster UUID, the same version of the cluster map and the same pri
 
 from __future__ import annotations
 
+import datetime
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,24 +45,27 @@ AMBER = {
 # Bits of a node's entry in the cluster map (core/meta/smap.go).
 MAP_MAINTENANCE = (1 << 2) | (1 << 3)
 
+UNBALANCED = "has started anew and no rebalance has run since"
 CONSEQUENCE = "its objects answer 404 and listings leave them out until it is back"
 
 
 @dataclass(frozen=True)
 class Observation:
     """What was seen of one daemon: `absence` says why it cannot be asked ("" where it answered), `status` is its node_status,
-    `mountpaths` its answer to what=mountpaths (targets)."""
+    `mountpaths` its answer to what=mountpaths (targets), `started` when its container did (RFC 3339), "" where nobody knows."""
 
     daemon: Daemon
     absence: str = ""
     status: Mapping[str, Any] = field(default_factory=dict)
     mountpaths: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    started: str = ""
 
 
 @dataclass(frozen=True)
 class State:
     """The verdict. The cluster is formed where `unformed` is empty, and ready where `unwell` is, too; `warnings` do not count.
-    `busy` says what moves data at the moment; `interrupted` names targets that stopped doing so before the end."""
+    `busy` says what moves data at the moment; `interrupted` names the pods of targets that stopped doing so before the end, `unbalanced` those
+    of targets that have not done so since they started anew."""
 
     uuid: str
     smap_version: int
@@ -72,15 +77,38 @@ class State:
     warnings: list[str]
     busy: list[str]
     interrupted: list[str]
+    unbalanced: list[str]
 
     @property
     def problems(self) -> list[str]:
         return self.unformed + self.unwell
 
 
-def judge(observations: Sequence[Observation], smap: Mapping[str, Any], mountpaths: Sequence[str], maintenance: Sequence[str] = ()) -> State:
+def unbalanced(observations: Sequence[Observation], smap: Mapping[str, Any]) -> list[str]:
+    """Pods of targets that started after the cluster was made and have taken part in no rebalance since.
+
+    A target that ends in good order leaves the map, and those that stay take its place for what is written meanwhile. AIStore moves that when the
+    target joins again, but not while its primary starts, too (`rmd.starting`, ais/earlystart.go): after all have ended in good order at once,
+    such objects answer 404 until somebody starts a rebalance. What AIStore keeps does not tell whether there are any.
+    """
+    in_map = smap.get("tmap") or {}
+    serving = {name for name, entry in in_map.items() if not int(entry.get("flags", 0)) & MAP_MAINTENANCE}
+    made = _seconds(str(smap.get("creation_time") or ""))
+    if len(serving) < 2 or not made:
+        return []
+    targets = [seen for seen in observations if seen.daemon.role == TARGET and not seen.absence and seen.status["snode"]["daemon_id"] in serving]
+    return [seen.daemon.pod for seen in targets if _seconds(seen.started) > max(made, _last_rebalance(seen))]
+
+
+def judge(
+    observations: Sequence[Observation],
+    smap: Mapping[str, Any],
+    mountpaths: Sequence[str],
+    maintenance: Sequence[str] = (),
+    to_balance: Sequence[str] = (),
+) -> State:
     """`smap`: the cluster map as the primary has it, {} without one. `mountpaths`: those that every target must have.
-    `maintenance`: nodes whose target is meant to be out of service."""
+    `maintenance`: nodes whose target is meant to be out of service. `to_balance`: the `unbalanced` pods, where the cluster rebalances at all."""
     answered = [seen for seen in observations if not seen.absence]
     uuids = {seen.daemon.pod: _cluster(seen)["smap"]["uuid"] for seen in answered}
     uuid = next((found for found, _count in Counter(found for found in uuids.values() if found).most_common(1)), "")
@@ -91,6 +119,8 @@ def judge(observations: Sequence[Observation], smap: Mapping[str, Any], mountpat
     for seen in answered:
         unformed += _joining_problems(seen, in_map)
         unwell += _service_problems(seen, in_map, mountpaths, maintenance)
+        if seen.daemon.pod in to_balance and not _movement(seen) and not _is_interrupted(seen):
+            unwell.append(f"{label(seen.daemon)} {UNBALANCED}: what was written while it was away may answer 404")
     known = {seen.status["snode"]["daemon_id"] for seen in answered}
     strangers = [] if len(answered) < len(observations) else sorted(set(in_map) - known)
     warnings = [f"the cluster map holds {in_map[name].get('daemon_type')} {name}, which the inventory does not declare" for name in strangers]
@@ -109,6 +139,7 @@ def judge(observations: Sequence[Observation], smap: Mapping[str, Any], mountpat
         warnings=warnings,
         busy=busy,
         interrupted=[seen.daemon.pod for seen in answered if _is_interrupted(seen)],
+        unbalanced=list(to_balance),
     )
 
 
@@ -191,6 +222,20 @@ def _service_problems(seen: Observation, in_map: Mapping[str, Mapping[str, Any]]
 
 def _is_interrupted(seen: Observation) -> bool:
     return seen.daemon.role == TARGET and bool(_flags(seen) & REBALANCE_INTERRUPTED) and not _movement(seen)
+
+
+def _last_rebalance(seen: Observation) -> float:
+    """When the last rebalance began that the target has brought to an end or is still at, in seconds since the epoch; 0 without one."""
+    snap = seen.status.get("rebalance_snap") or {}
+    return 0.0 if snap.get("aborted") else _seconds(str(snap.get("start-time") or ""))
+
+
+def _seconds(time: str) -> float:
+    """Seconds since the epoch of RFC 3339, or of AIStore's "2026-11-22 21:09:11" (UTC); 0 for "". Fractions are cut off."""
+    if not time:
+        return 0.0
+    found = datetime.datetime.fromisoformat(re.sub(r"\.[0-9]+", "", time).replace("Z", "+00:00"))
+    return (found if found.tzinfo else found.replace(tzinfo=datetime.timezone.utc)).timestamp()
 
 
 def _movement(seen: Observation) -> str:

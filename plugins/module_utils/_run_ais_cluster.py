@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import uuid
@@ -19,7 +20,7 @@ from ._ais_layout import PROXY, TARGET, Daemon, Wanted, bucket_problems, daemons
 from ._ais_observe import Look, look, without_address
 from ._ais_options import DECLARATION, wanted
 from ._ais_restart import Restart, Roller, down, foreseen, outdated, replace_pod
-from ._ais_state import MAP_MAINTENANCE, label
+from ._ais_state import MAP_MAINTENANCE, UNBALANCED, State, label
 from ._model import ClusterError, Forbidden, Object, Ref, Refused
 from ._module import Call
 from ._run_ais_cluster_info import report, scheme_of
@@ -123,7 +124,7 @@ class _Present:
         self._ais = Ais(call.cluster, declared.namespace, declared.scheme)
         self._maintenance: list[str] = call.params["maintenance"]
         self._did: dict[str, Any] = {"config": [], "buckets": [], "restarts": [], "maintenance": [], "rebalances": []}
-        self._mended = float("-inf")
+        self._mended, self._unbalanced_since = -math.inf, math.inf
         self._before: dict[str, Any] = {}
         self._after: dict[str, Any] = {}
 
@@ -182,8 +183,8 @@ class _Present:
             return
         proxy = found.answering(PROXY)[0]
         self._note_config(self._config_differences(proxy))
-        if found.state.interrupted:
-            self._did["rebalances"].append({"id": "", "reason": f"one was interrupted on {', '.join(found.state.interrupted)}"})
+        if reason := _why_rebalance(found.state):
+            self._did["rebalances"].append({"id": "", "reason": reason})
         self._each_bucket(proxy, act=False)
         self._each_maintenance(found, roller=None)
 
@@ -292,11 +293,15 @@ class _Present:
             clock.sleep(PERIOD)
 
     def _mend(self, found: Look) -> None:
-        """Starts a rebalance again that was interrupted, as happens when a daemon still looks for another at the address of its former pod."""
+        """Starts a rebalance that AIStore does not start: again one that was interrupted, as happens when a daemon still looks for another at the
+        address of its former pod; and one that never began."""
         state, now = found.state, self._call.clock.now()
-        if state.interrupted and not state.busy and not state.unformed and now - self._mended >= MEND_PERIOD:
+        self._unbalanced_since = min(self._unbalanced_since, now) if state.unbalanced and not state.busy else math.inf
+        # AIStore's own begins a moment after a target has joined.
+        due = state.interrupted or now - self._unbalanced_since >= MEND_PERIOD
+        if due and not state.busy and not state.unformed and now - self._mended >= MEND_PERIOD:
             self._mended = now
-            reason = f"one was interrupted on {', '.join(state.interrupted)}"
+            reason = _why_rebalance(state)
             self._call.progress(f"a rebalance is started: {reason}")
             try:
                 answer = self._ais.tell(found.answering(PROXY)[0], "PUT", "/v1/cluster", "start", {"kind": "rebalance"})
@@ -451,4 +456,11 @@ def _stem(line: str) -> str:
 
 def _restless(found: Look) -> list[str]:
     interrupted = [f"a rebalance was interrupted on {pod}" for pod in found.state.interrupted]
-    return found.state.unformed + found.state.busy + interrupted
+    waiting = [f"{pod} {UNBALANCED}" for pod in found.state.unbalanced]
+    return found.state.unformed + found.state.busy + interrupted + waiting
+
+
+def _why_rebalance(state: State) -> str:
+    """Why AIStore has to be told to rebalance, "" where it has not."""
+    interrupted = [f"one was interrupted on {', '.join(state.interrupted)}"] if state.interrupted else []
+    return "; ".join(interrupted + ([f"none ran since {', '.join(state.unbalanced)} started"] if state.unbalanced else []))

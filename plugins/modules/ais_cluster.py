@@ -224,7 +224,7 @@ maintenance:
   type: list
   elements: dict
 rebalances:
-  description: Rebalances that were started because one had been interrupted, with C(id) and C(reason).
+  description: Rebalances that were started because one had been interrupted, or because none had run since targets started anew, with C(id) and C(reason).
   returned: O(state=present) or O(state=buckets)
   type: list
   elements: dict

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ais_answers import HEALTHY, running, smap, status
 from ansible_collections.slipway.mlops.plugins.module_utils._ais_layout import Daemon
-from ansible_collections.slipway.mlops.plugins.module_utils._ais_state import Observation, State, judge
+from ansible_collections.slipway.mlops.plugins.module_utils._ais_state import Observation, State, judge, unbalanced
 
 NODES = {"p1": "w1", "p2": "w2", "p3": "w3", "t1": "w1", "t2": "w2", "t3": "w3"}
 MAP = smap(dict.fromkeys(("p1", "p2", "p3"), 2), dict.fromkeys(("t1", "t2", "t3"), 0))
@@ -135,6 +135,34 @@ def test_a_rebalance_is_busy_and_no_problem() -> None:
         state = verdict(t1=answer)
         assert state.problems == []
         assert len(state.busy) == 1 and "rebalances" in state.busy[0]
+
+
+@pytest.mark.parametrize(
+    ("started", "snap", "flags", "expected"),
+    [
+        ("2026-11-22T22:13:43Z", None, 0, True),
+        ("2026-11-22T22:13:43Z", {"start-time": "2026-11-22T22:13:50.039033376Z", "end-time": "2026-11-22T22:14:35Z"}, 0, False),
+        ("2026-11-22T22:13:43Z", {"start-time": "2026-11-22T22:10:00Z", "end-time": "2026-11-22T22:11:00Z"}, 0, True),  # of before
+        ("2026-11-22T22:13:43Z", {"start-time": "2026-11-22T22:13:50Z", "end-time": "2026-11-22T22:14:35Z", "aborted": True}, 0, True),
+        ("2026-11-22T22:13:43Z", None, 4, False),  # in maintenance
+        ("2026-11-22T22:12:30Z", None, 0, False),  # there when the cluster was made
+        ("", None, 0, False),
+    ],
+)
+def test_a_target_that_started_anew_needs_a_rebalance(started: str, snap: dict[str, Any] | None, flags: int, expected: bool) -> None:
+    made = {**smap({"p1": 0}, {"t1": flags, "t2": 0, "t3": 0}), "creation_time": "2026-11-22 22:12:40"}
+    one = Observation(daemon("t1"), "", status("t1", "target", snap=snap), PATHS, started)
+    assert unbalanced([one], made) == (["ais-ais-target-w1-0"] if expected else [])
+    assert unbalanced([one], {**made, "creation_time": ""}) == []
+    assert unbalanced([one], {**made, "tmap": {"t1": made["tmap"]["t1"]}}) == [], "alone it has nowhere to move objects"
+
+
+def test_what_was_not_rebalanced_is_a_problem_until_a_rebalance_runs() -> None:
+    pod = "ais-ais-target-w1-0"
+    state = judge(seen(), MAP, ["/ais/disk0"], to_balance=[pod])
+    assert state.unbalanced == [pod]
+    assert state.unwell == [f"target {pod} (node w1) has started anew and no rebalance has run since: what was written while it was away may answer 404"]
+    assert judge(seen(t1=status("t1", "target", snap=running())), MAP, ["/ais/disk0"], to_balance=[pod]).problems == []
 
 
 def test_an_interrupted_rebalance_is_a_problem_until_another_runs() -> None:

@@ -50,6 +50,7 @@ class FakeAis(FakeCluster):
         self.without: dict[str, str] = {}  # backends that targets cannot begin, and why
         self.not_ready_until = 0.0
         self.scheme = ""
+        self.made, self.snap = "", None  # when the cluster was made; its last rebalance as each target tells of it
         self.moving = 0  # rebalances that the primary knows to run; targets say so a second later
         for daemon in self.daemons:
             self._stateful_set(daemon, "r1")
@@ -118,12 +119,12 @@ class FakeAis(FakeCluster):
 
     def _answer(self, daemon: Daemon, method: str, path: str, what: str, message: dict[str, Any]) -> Any:
         if what == "node_status":
-            return status(daemon.pod, daemon.role, self.states[daemon.pod], primary="ais-ais-proxy-w2-0")
+            return status(daemon.pod, daemon.role, self.states[daemon.pod], primary="ais-ais-proxy-w2-0", snap=self.snap if daemon.role == "target" else None)
         if what == "mountpaths":
             return {"available": ["/ais/disk0"], "disabled": []}
         if what == "smap":
             by_role = [{d.pod: self.flags[d.pod] for d in self.daemons if d.role == role} for role in ("proxy", "target")]
-            return smap(*by_role)
+            return {**smap(*by_role), "creation_time": self.made}
         if what == "cluster_config":
             return self.config
         if what == "bmd":
@@ -163,6 +164,7 @@ class FakeAis(FakeCluster):
 
         def end() -> None:
             self.moving -= 1
+            self.snap = {"start-time": "2026-11-22T23:00:00Z", "end-time": "2026-11-22T23:01:00Z"}
             for pod in targets:
                 self.states[pod] = 6 | (8 if self.moving else 0)
             then()
@@ -401,6 +403,40 @@ def test_an_interrupted_rebalance_is_started_again() -> None:
     result = run(cluster)
     assert result["rebalances"] == [{"id": "g7", "reason": "one was interrupted on ais-ais-target-w1-0"}]
     assert result["ready"] is True
+
+
+def anew(cluster: FakeAis) -> None:
+    """All targets ended in good order and started anew after the cluster was made, which AIStore does not rebalance for."""
+    cluster.made = "2026-11-22 21:00:00"
+    for daemon in cluster.daemons:
+        cluster.objects[Ref("v1", "Pod", "ais", daemon.pod)]["status"]["containerStatuses"] = [{"state": {"running": {"startedAt": "2026-11-22T22:00:00Z"}}}]
+
+
+def test_after_all_targets_started_anew_a_rebalance_is_started() -> None:
+    cluster = FakeAis()
+    anew(cluster)
+    reason = "none ran since ais-ais-target-w1-0, ais-ais-target-w2-0, ais-ais-target-w3-0 started"
+    assert run(cluster, check_mode=True)["rebalances"] == [{"id": "", "reason": reason}]
+    assert not info_module.run(Call(info_options(), cluster=cluster, clock=cluster.clock))["ready"]
+    result = run(cluster)
+    assert result["rebalances"] == [{"id": "g7", "reason": reason}]
+    assert result["ready"] is True and cluster.told == [("start", "ais-ais-proxy-w2-0", {"kind": "rebalance"})]
+    assert run(cluster)["changed"] is False
+
+
+def test_a_rebalance_that_aistore_begins_by_itself_is_waited_for() -> None:
+    cluster = FakeAis()
+    anew(cluster)
+    cluster.clock.at(5, lambda: cluster._rebalance(lambda: None))
+    result = run(cluster)
+    assert (result["rebalances"], result["ready"], cluster.told) == ([], True, [])
+
+
+def test_where_rebalancing_is_off_none_is_missed() -> None:
+    cluster = FakeAis()
+    anew(cluster)
+    cluster.config["rebalance"]["enabled"] = False
+    assert info_module.run(Call(info_options(), cluster=cluster, clock=cluster.clock))["ready"]
 
 
 def test_a_target_that_stays_away_is_named() -> None:
