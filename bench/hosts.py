@@ -77,6 +77,11 @@ VARIABLES = {
     "host_mtu_is_persistent": False,
 }
 ROLES = ("ais_datafs", "host_io_scheduler", "host_sysctl", "host_mtu")
+NOTES = [
+    f"Module runs per host: ours {len(ROLES)}, whatever the disks; peers {len(SYSCTL) + 2} and 5 for each disk. First runs are one of each, on new hosts.",
+    "The hosts are containers on the controller's own cores, and an unchanged run is CPU alone. Of the 0.25 s that one of our module runs takes on a host, "
+    "0.19 s are what Ansible takes for `ping`, too; so the number of module runs decides.",
+]
 RULE = 'KERNEL=="loop*", ATTR{loop/backing_file}=="*disk*", ATTR{queue/%s}="%s"'
 LIVE = "cd /sys/block/$(basename $(readlink -f {{ item.device }}))/queue\n" + "".join(
     f"[ \"$(sed 's/.*\\[\\(.*\\)\\].*/\\1/' {name})\" = {value} ] || {{ echo {value} > {name}; echo changed; }}\n" for name, value in QUEUE.items()
@@ -181,23 +186,20 @@ def main() -> None:
     parser.add_argument("--cases", default=CASES, help="HOSTSxDISKS, comma separated")
     parser.add_argument("--runs", type=int, default=5, help="unchanged runs of each side per case")
     options = parser.parse_args()
-    bench = Bench("hosts", "Four host roles", f"python bench/hosts.py --cases {options.cases} --runs {options.runs}")
     for case in options.cases.split(","):
         count, width = map(int, case.split("x"))
+        named = f"{count} host{'s' if count > 1 else ''}, {width} disks each"
+        bench = Bench(f"hosts-{case}", f"Four host roles, {named}", f"python bench/hosts.py --cases {case} --runs {options.runs}")
+        bench.notes += NOTES
         try:
-            measure(bench, count, width, options.runs)
+            measure(bench, named, count, width, options.runs)
         except (SystemExit, subprocess.SubprocessError) as error:  # the other cases still count
-            print(error, file=sys.stderr)
-            bench.notes.append(f"Failed: the case {case}; its output has the reason.")
-    bench.notes += [
-        f"Module runs per host: ours {len(ROLES)}, whatever the disks; peers {len(SYSCTL) + 2} and 5 for each disk. First runs are one of each, on new hosts.",
-        "The hosts are containers on the controller's own cores, and an unchanged run is CPU alone. Of the 0.25 s that one of our module runs takes on a host, "
-        "0.19 s are what Ansible takes for `ping`, too; so the number of module runs decides.",
-    ]
-    bench.write()
+            print(f"{named}: failed, nothing is written: {error}", file=sys.stderr)
+        else:
+            bench.write()
 
 
-def measure(bench: Bench, count: int, width: int, runs: int) -> None:
+def measure(bench: Bench, case: str, count: int, width: int, runs: int) -> None:
     sides = {"slipway.mlops": (OURS, ours), "ansible.posix, community.general": (PEERS, peers)}
     first: dict[str, float] = {}
     samples: dict[str, list[tuple[float, float]]] = {title: [] for title in sides}
@@ -229,7 +231,7 @@ def measure(bench: Bench, count: int, width: int, runs: int) -> None:
         finally:
             if width > LAB_DISKS:
                 run(OURS, book("clean.yml", no_further_disks()), hosts(count), must_be_unchanged=False)
-    report(bench, f"{count} host{'s' if count > 1 else ''}, {width} disks each", count, first, samples)
+    report(bench, case, count, first, samples)
 
 
 def report(bench: Bench, case: str, count: int, first: dict[str, float], samples: dict[str, list[tuple[float, float]]]) -> None:
