@@ -33,7 +33,10 @@ def parse(node: str, text: str) -> Run:
     start, end = text.find("[\n{"), text.rfind("\n]")
     if start < 0 or end < start:
         raise ValueError("no statistics in the output of aisloader")
-    found = json.loads(text[start : end + 2])
+    try:
+        found = json.loads(text[start : end + 2])
+    except json.JSONDecodeError as error:
+        raise ValueError(f"the statistics in the output of aisloader have a gap (is the disk of node {node} full?): {error}") from None
     if len(found) < 2:
         raise ValueError("aisloader ended before its first interval was over")
     return Run(node, found[:-1], found[-1])

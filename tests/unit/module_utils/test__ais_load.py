@@ -45,6 +45,11 @@ def test_what_is_no_measurement_is_refused(text: str) -> None:
         load.parse("w1", text)
 
 
+def test_an_output_with_a_gap_names_node_and_likely_cause() -> None:
+    with pytest.raises(ValueError, match=r"have a gap \(is the disk of node w1 full\?\)"):
+        load.parse("w1", TEXT.replace("},\n{", "", 1))
+
+
 def test_the_plot_is_sound_and_escaped() -> None:
     drawn = load.plot([load.parse("w1", TEXT)], "<script>&")
     xml.dom.minidom.parseString(drawn)
