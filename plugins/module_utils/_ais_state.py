@@ -9,14 +9,13 @@ name the same cluster UUID, the same version of the cluster map and the same pri
 
 from __future__ import annotations
 
-import datetime
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ._ais_layout import PROXY, TARGET, Daemon
+from ._timestamp import seconds
 
 # Bits of a node's state (cmn/cos/node_state.go).
 CLUSTER_STARTED, NODE_STARTED, REBALANCING, REBALANCE_INTERRUPTED, RESILVERING = 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5
@@ -93,11 +92,11 @@ def unbalanced(observations: Sequence[Observation], smap: Mapping[str, Any]) -> 
     """
     in_map = smap.get("tmap") or {}
     serving = {name for name, entry in in_map.items() if not int(entry.get("flags", 0)) & MAP_MAINTENANCE}
-    made = _seconds(str(smap.get("creation_time") or ""))
+    made = seconds(str(smap.get("creation_time") or ""))
     if len(serving) < 2 or not made:
         return []
     targets = [seen for seen in observations if seen.daemon.role == TARGET and not seen.absence and seen.status["snode"]["daemon_id"] in serving]
-    return [seen.daemon.pod for seen in targets if _seconds(seen.started) > max(made, _last_rebalance(seen))]
+    return [seen.daemon.pod for seen in targets if seconds(seen.started) > max(made, _last_rebalance(seen))]
 
 
 def judge(
@@ -227,15 +226,7 @@ def _is_interrupted(seen: Observation) -> bool:
 def _last_rebalance(seen: Observation) -> float:
     """When the last rebalance began that the target has brought to an end or is still at, in seconds since the epoch; 0 without one."""
     snap = seen.status.get("rebalance_snap") or {}
-    return 0.0 if snap.get("aborted") else _seconds(str(snap.get("start-time") or ""))
-
-
-def _seconds(time: str) -> float:
-    """Seconds since the epoch of RFC 3339, or of AIStore's "2026-11-22 21:09:11" (UTC); 0 for "". Fractions are cut off."""
-    if not time:
-        return 0.0
-    found = datetime.datetime.fromisoformat(re.sub(r"\.[0-9]+", "", time).replace("Z", "+00:00"))
-    return (found if found.tzinfo else found.replace(tzinfo=datetime.timezone.utc)).timestamp()
+    return 0.0 if snap.get("aborted") else seconds(str(snap.get("start-time") or ""))
 
 
 def _movement(seen: Observation) -> str:

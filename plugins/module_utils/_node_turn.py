@@ -9,11 +9,11 @@ the other hosts of the same run stop instead of making the same mistake in turn.
 from __future__ import annotations
 
 import contextlib
-import datetime
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from . import _lease as lease
+from . import _timestamp as timestamp
 from ._model import Clock, Cluster, ClusterError, Object, Progress, Ref, Refused
 from ._syntax import some
 
@@ -116,7 +116,7 @@ def _missing(cluster: Cluster, node: str, expected: Mapping[str, str], restarted
     if live is None:
         return f"node {node} is gone", True
     heartbeat = last_report(cluster, node)
-    if heartbeat is not None and _seconds(heartbeat["spec"].get("renewTime")) < restarted:
+    if heartbeat is not None and timestamp.seconds(heartbeat["spec"].get("renewTime")) < restarted:
         return f"the kubelet of {node} has not reported to the API server since its restart", False
     if not ready(live):
         return f"node {node} is not Ready: {_why_not_ready(live)}", False
@@ -136,14 +136,6 @@ def _stop_if_failed(found: Object, turn: Turn) -> None:
     notes = found["metadata"].get("annotations") or {}
     if notes.get(FAILED_RUN) == turn.run and notes.get(FAILED_NODE) != turn.node:
         raise Refused([f"node {notes.get(FAILED_NODE)} failed earlier in this run, so {turn.node} is left as it is. Mend that first, then run again."])
-
-
-def _seconds(time: str | None) -> float:
-    """Seconds since the epoch of a MicroTime."""
-    if not time:
-        return 0.0
-    form = "%Y-%m-%dT%H:%M:%S.%fZ" if "." in time else "%Y-%m-%dT%H:%M:%SZ"
-    return datetime.datetime.strptime(time, form).replace(tzinfo=datetime.timezone.utc).timestamp()
 
 
 def _why_not_ready(node: Object) -> str:
