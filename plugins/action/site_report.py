@@ -36,7 +36,7 @@ class ActionModule(K8sAction):
                 host: {
                     "address": str(known[host].get("ansible_host", "")),
                     "groups": [group for group in _inventory.GROUPS if group not in ("k8s_cluster", "kube_node") and host in groups.get(group, ())],
-                    "node": str(known[host].get("slipway_node_name") or host),
+                    "node": _inventory.node_name(host, known[host]),
                 }
                 for host in hosts
             },

@@ -46,7 +46,8 @@ from ansible_collections.slipway.mlops.plugins.module_utils import _inventory
 
 
 def mounted_paths(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    return {str(hostvars[host].get("slipway_node_name") or host): _inventory.mounted_paths(hostvars[host]) for host in hosts}
+    known = {host: hostvars[host] for host in hosts}  # once: Ansible puts all variables of a host together each time
+    return {_inventory.node_name(host, values): _inventory.mounted_paths(values) for host, values in known.items()}
 
 
 class FilterModule:

@@ -41,9 +41,11 @@ _value:
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.slipway.mlops.plugins.module_utils._inventory import node_name
+
 
 def node_names(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    return [str(hostvars[host].get("slipway_node_name") or host) for host in hosts]
+    return [node_name(host, hostvars[host]) for host in hosts]
 
 
 class FilterModule:

@@ -114,7 +114,7 @@ def _set_by_playbooks(inventory: Inventory, findings: Findings) -> None:
 def _node_names(inventory: Inventory, findings: Findings) -> None:
     first: dict[str, str] = {}
     for host in sorted({host for group in USES for host in inventory.members(group)}):
-        node = str(inventory.hosts.get(host, {}).get("slipway_node_name") or host)
+        node = node_name(host, inventory.hosts.get(host, {}))
         if not NODE_NAME.fullmatch(node):
             findings.problems.append(f"host {host}: no Kubernetes node can have the name {node}; `slipway_node_name` says which node the host is")
         elif first.setdefault(node, host) != host:
@@ -168,6 +168,11 @@ def _aistore(inventory: Inventory, findings: Findings) -> None:
     for host in primary:
         if proxies and host not in proxies:
             findings.problems.append(f"host {host} is the initial primary but not in `ais_proxies` ({', '.join(sorted(proxies))})")
+
+
+def node_name(host: str, values: Mapping[str, Any]) -> str:
+    """The Kubernetes node that a host is, given the host's variables."""
+    return str(values.get("slipway_node_name") or host)
 
 
 def state_of(disk: Mapping[str, Any], values: Mapping[str, Any]) -> str:
