@@ -149,7 +149,7 @@ class Loader:
 
     def __init__(self, deployed: Deployed, bare: Bare, workers: int, sizes: tuple[str, str]) -> None:
         self._deployed, self._workers, self._sizes = deployed, workers, sizes
-        self._ends = {DEPLOYED: (f"{NAME}-ais-proxy.{NAMESPACE}.svc", 51080), BARE: (bare.address, PORTS["proxy"][0])}
+        self._ends = {DEPLOYED: (f"{NAME}-ais-proxy.{NAMESPACE}.svc.cluster.local", 51080), BARE: (bare.address, PORTS["proxy"][0])}
         self._runs = 0
         spec = json.loads(kubectl("-n", NAMESPACE, "get", "statefulset", "-o", "json"))["items"][0]["spec"]["template"]["spec"]
         self._image = spec["containers"][0]["image"].replace("aisnode:", "aisloader:")
@@ -167,7 +167,8 @@ class Loader:
         container = {"name": "load", "image": self._image, "args": arguments, "env": [{"name": "USER", "value": "ais"}, {"name": "HOME", "value": "/tmp"}]}
         spec = {
             "restartPolicy": "Never", "nodeName": self._deployed.client, "tolerations": [{"operator": "Exists"}], "imagePullSecrets": self._secrets,
-            "hostNetwork": contender == BARE, "terminationGracePeriodSeconds": 1, "containers": [container],
+            "hostNetwork": contender == BARE, "dnsConfig": {"options": [{"name": "ndots", "value": "2"}]},
+            "terminationGracePeriodSeconds": 1, "containers": [container],
         }  # fmt: skip
         kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec}))
         try:
@@ -194,9 +195,9 @@ def main() -> None:
     command = f"python bench/aistore.py --pairs {options.pairs} --seconds {options.seconds:g} --workers {options.workers} --sizes {' '.join(options.sizes)}"
     bench = Bench("aistore", "AIStore under aisloader: deployed by the role, and bare on the same disks", command)
     deployed = Deployed()
-    with Bare(deployed) as bare:
+    with Bare(deployed) as bare, Cleaner(deployed, bare) as cleaner:
         loader = Loader(deployed, bare, options.workers, tuple(options.sizes))
-        samples = measure(loader, options.pairs, options.seconds)
+        samples = measure(loader, cleaner, options.pairs, options.seconds)
     for case in CASES:
         for contender in (DEPLOYED, BARE):
             bench.add(case, contender, samples[case, contender], "MiB/s")
@@ -209,7 +210,7 @@ def main() -> None:
     print(bench.markdown())
 
 
-def measure(loader: Loader, pairs: int, seconds: float) -> dict[tuple[str, str], list[float]]:
+def measure(loader: Loader, cleaner: Cleaner, pairs: int, seconds: float) -> dict[tuple[str, str], list[float]]:
     samples: dict[tuple[str, str], list[float]] = {(case, contender): [] for case in CASES for contender in (DEPLOYED, BARE)}
     filled = f"bench-{os.getpid()}"
     try:
@@ -219,31 +220,53 @@ def measure(loader: Loader, pairs: int, seconds: float) -> dict[tuple[str, str],
             for case, put_percent in CASES.items():
                 for contender in (DEPLOYED, BARE)[:: 1 if number % 2 else -1]:
                     bucket = f"{filled}-{number}" if put_percent else filled
+                    cleaner.clean()
                     found = loader.run(contender, bucket, put_percent, seconds, keep=not put_percent)
                     samples[case, contender].append(found)
                     print(f"pair {number + 1}, {case}: {contender} {found:.0f} MiB/s", flush=True)
     finally:
-        destroy(filled)
+        cleaner.destroy(filled)
     return samples
 
 
-def destroy(bucket: str) -> None:
-    """The bucket that was read from, on the deployed cluster; the bare one's disks are emptied as a whole."""
-    pod = kubectl("-n", NAMESPACE, "get", "pod", "-l", f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component=proxy", "-o", "name").split()[0]
-    with subprocess.Popen(
-        [str(STATE / "bin" / "kubectl"), "--kubeconfig", KUBECONFIG, "-n", NAMESPACE, "port-forward", pod, ":51080"], stdout=subprocess.PIPE, text=True
-    ) as forward:
-        assert forward.stdout is not None
-        port = forward.stdout.readline().split(" -> ")[0].rpartition(":")[2]
+class Cleaner:
+    """What the controller asks of both clusters between the runs; the deployed one is reached by a forwarded port from `with` to its end."""
+
+    def __init__(self, deployed: Deployed, bare: Bare) -> None:
+        self._deployed, self._bare = deployed, bare
+
+    def __enter__(self) -> Cleaner:
+        pod = kubectl("-n", NAMESPACE, "get", "pod", "-l", f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component=proxy", "-o", "name").split()[0]
+        command = [str(STATE / "bin" / "kubectl"), "--kubeconfig", KUBECONFIG, "-n", NAMESPACE, "port-forward", pod, ":51080"]
+        self._forward = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._forward.stdout is not None
+        port = self._forward.stdout.readline().split(" -> ")[0].rpartition(":")[2]
+        self._ends = {DEPLOYED: f"http://127.0.0.1:{port}", BARE: f"http://{self._bare.address}:{PORTS['proxy'][0]}"}
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._forward.terminate()
+        self._forward.wait()
+
+    def clean(self) -> None:
+        for contender in self._ends:
+            self._ask(contender, "PUT", "/v1/cluster", {"action": "start", "value": {"kind": "cleanup-store"}})
+        for node in self._deployed.nodes["target"]:
+            until(f"what was destroyed is gone from the disks of {node}", lambda node=node: self._is_clean(node), 60)
+
+    def destroy(self, bucket: str) -> None:
+        """The bucket that was read from, on the deployed cluster; the bare one's disks are emptied as a whole."""
+        self._ask(DEPLOYED, "DELETE", f"/v1/buckets/{bucket}?provider=ais", {"action": "destroy-bck"})
+
+    def _is_clean(self, node: str) -> bool:
+        return not ssh(node, f"sync; find {' '.join(self._deployed.disks)} -path '*/.$deleted/*' -type f -print -quit")
+
+    def _ask(self, contender: str, method: str, path: str, body: dict[str, Any]) -> None:
         request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/v1/buckets/{bucket}?provider=ais",
-            method="DELETE", data=b'{"action": "destroy-bck"}', headers={"Content-Type": "application/json"},
-        )  # fmt: skip
-        try:
-            with urllib.request.urlopen(request, timeout=60):
-                pass
-        finally:
-            forward.terminate()
+            self._ends[contender] + path, method=method, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=60):
+            pass
 
 
 if __name__ == "__main__":

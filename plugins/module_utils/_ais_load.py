@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -17,29 +18,34 @@ from typing import Any
 
 KINDS = ("get", "put")
 MIB = 1 << 20
+# Each failed request has such a line on stderr, which a pod's log holds among those of the statistics.
+FAILURE = re.compile(r"[A-Za-z ]+ failed: ")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One loader's run: `intervals` in order, `total` of the whole, as aisloader wrote them."""
+    """One loader's run: `intervals` in order, `total` of the whole, as aisloader wrote them, and its lines on requests that failed."""
 
     node: str
     intervals: Sequence[Mapping[str, Any]]
     total: Mapping[str, Any]
+    failures: Sequence[str] = ()
 
 
 def parse(node: str, text: str) -> Run:
     """The JSON list in a loader's output, wherever it stands. ValueError where there is none."""
+    failures = [line for line in text.splitlines() if FAILURE.match(line)]
+    text = "\n".join(line for line in text.splitlines() if not FAILURE.match(line))
     start, end = text.find("[\n{"), text.rfind("\n]")
     if start < 0 or end < start:
-        raise ValueError("no statistics in the output of aisloader")
+        raise ValueError("no statistics in the output of aisloader" + (f", whose last request that failed was: {failures[-1]}" if failures else ""))
     try:
         found = json.loads(text[start : end + 2])
     except json.JSONDecodeError as error:
         raise ValueError(f"the statistics in the output of aisloader have a gap (is the disk of node {node} full?): {error}") from None
     if len(found) < 2:
         raise ValueError("aisloader ended before its first interval was over")
-    return Run(node, found[:-1], found[-1])
+    return Run(node, found[:-1], found[-1], failures)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -29,7 +29,7 @@ def run(call: Call) -> dict[str, Any]:
     labels = f"app.kubernetes.io/name=aistore-load,app.kubernetes.io/instance={name}"
     pods = call.cluster.list("v1", "Pod", namespace, labels=labels).items
     if not pods and call.check_mode:
-        return {"changed": False, "summary": {}, "table": "", "files": [], "title": f"AIStore {name}: no load is sent in check mode"}
+        return {"changed": False, "summary": {}, "table": "", "files": [], "failures": [], "title": f"AIStore {name}: no load is sent in check mode"}
     if not pods:
         raise Refused([f"There is no load generator of AIStore {name} in namespace {namespace}."])
     runs, problems = [], []
@@ -43,7 +43,10 @@ def run(call: Call) -> dict[str, Any]:
             problems.append(f"{pod['metadata']['name']} on node {node}: {error}")
     if problems:
         raise Refused(problems)
+    failures = [f"{item.node}: {line}" for item in runs for line in item.failures[:1]]
     about = {"cluster": name, "loaders": ", ".join(sorted(item.node for item in runs)), **call.params["about"]}
+    if failures:
+        about["first request that failed"] = failures[0]
     found = load.summary(runs)
     title = f"AIStore {name}: " + ", ".join(f"{row['mib_per_second']} MiB/s {kind.upper()}" for kind, row in found.items() if row["requests"])
     files = {
@@ -52,7 +55,7 @@ def run(call: Call) -> dict[str, Any]:
         "aistore-load.svg": load.plot(runs, title),
     }
     written = _write(call.params["directory"], files, call.check_mode) if call.params["directory"] else []
-    return {"changed": bool(written), "summary": found, "table": files["aistore-load.md"], "files": written, "title": title}
+    return {"changed": bool(written), "summary": found, "table": files["aistore-load.md"], "files": written, "title": title, "failures": failures}
 
 
 def _write(directory: str, files: dict[str, str], check_mode: bool) -> list[str]:

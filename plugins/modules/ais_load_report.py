@@ -63,6 +63,11 @@ title:
   description: Throughput in one line.
   returned: always
   type: str
+failures:
+  description: What each loader said of its first request that failed, after the name of its node. Their number is in C(errors) of C(summary).
+  returned: always
+  type: list
+  elements: str
 files:
   description: Paths of the files that were written.
   returned: always

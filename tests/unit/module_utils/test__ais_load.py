@@ -50,6 +50,28 @@ def test_an_output_with_a_gap_names_node_and_likely_cause() -> None:
         load.parse("w1", TEXT.replace("},\n{", "", 1))
 
 
+FAILED = 'PUT failed: Put "http://target:51081/v1/objects/load/x": dial tcp: lookup target: no such host'
+
+
+def test_requests_that_failed_stand_in_the_log_beside_the_statistics() -> None:
+    text = TEXT.replace("},\n{", f"}},\n{FAILED}\n{FAILED}2\n{{", 1)
+    assert text != TEXT
+    assert load.parse("w1", text) == load.Run("w1", load.parse("w1", TEXT).intervals, load.parse("w1", TEXT).total, [FAILED, FAILED + "2"])
+    with pytest.raises(ValueError, match="whose last request that failed was: PUT failed: Put"):
+        load.parse("w1", f"{FAILED}\n")
+
+
+def test_the_report_names_the_first_request_that_failed() -> None:
+    cluster, params = FakeCluster(), {name: option.get("default") for name, option in module.ARGUMENTS.items()}
+    labels = {"app.kubernetes.io/name": "aistore-load", "app.kubernetes.io/instance": "ais"}
+    pod = {"metadata": {"name": "load-1", "namespace": "ais", "labels": labels}, "spec": {"nodeName": "w1"}}
+    cluster.put({"apiVersion": "v1", "kind": "Pod", **pod})
+    cluster.logs_of["load-1"] = f"{FAILED}\n{TEXT}"
+    found = module.run(Call(params, cluster=cluster))
+    assert found["failures"] == [f"w1: {FAILED}"]
+    assert f"- first request that failed: w1: {FAILED}\n" in found["table"]
+
+
 def test_the_plot_is_sound_and_escaped() -> None:
     drawn = load.plot([load.parse("w1", TEXT)], "<script>&")
     xml.dom.minidom.parseString(drawn)
