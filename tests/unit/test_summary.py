@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +20,8 @@ def callback(monkeypatch) -> summary.CallbackModule:
     monkeypatch.setattr(summary.sys, "argv", ["/bin/ansible-playbook", "site.yml", "-i", "inv", "--limit", "w1", "-e", "a_token=x"])
     made = summary.CallbackModule()
     made.v2_playbook_on_start(None)
-    return made
+    yield made
+    gc.unfreeze()
 
 
 def play(name: str, **values) -> SimpleNamespace:
@@ -93,6 +95,12 @@ def test_a_playbook_of_others_is_not_spoken_of(callback, monkeypatch) -> None:
     callback.v2_playbook_on_play_start(play("Web servers"))
     callback.v2_runner_on_ok(result({"changed": True}, role="nginx"))
     callback.v2_playbook_on_stats(None)
+
+
+def test_python_does_not_search_at_its_end_what_ansible_held(callback) -> None:
+    assert gc.get_freeze_count() == 0
+    callback.v2_playbook_on_stats(None)
+    assert gc.get_freeze_count() > 0
 
 
 def test_a_report_that_cannot_be_completed_takes_nothing_from_what_is_said(callback, monkeypatch) -> None:
