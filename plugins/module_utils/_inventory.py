@@ -9,9 +9,10 @@ target), extended by what else can be known to be wrong before the first connect
 from __future__ import annotations
 
 import difflib
+import itertools
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -236,35 +237,49 @@ def _shared_disks(inventory: Inventory, findings: Findings) -> None:
 
 
 def _ranges(inventory: Inventory, findings: Findings) -> None:
+    """Each variable holds one range, or one of each family with a comma between them, as `--cluster-cidr` of Kubernetes does."""
     import netaddr
 
-    ranges: dict[str, Any] = {}
+    ranges: dict[str, list[Any]] = {}
     for values in inventory.hosts.values():
         for name in ("slipway_node_cidr", "slipway_pod_cidr", "slipway_service_cidr"):
             text = values.get(name)
             if not text or name in ranges:
                 continue
             try:
-                ranges[name] = netaddr.IPNetwork(str(text))
+                found = [netaddr.IPNetwork(part.strip()) for part in str(text).split(",")]
             except (netaddr.AddrFormatError, ValueError):
-                findings.problems.append(f"`{name}: {text}` is not an address range such as 10.244.0.0/16")
+                findings.problems.append(f"`{name}: {text}` is not an address range such as 10.244.0.0/16, or two such as 10.244.0.0/16,fd00:10::/56")
                 continue
-            if ranges[name].ip != ranges[name].network:
-                findings.problems.append(f"`{name}: {text}` has host bits set; the network is {ranges[name].cidr}")
+            ranges[name] = found
+            if len({part.version for part in found}) < len(found):
+                findings.problems.append(f"`{name}: {text}` has two ranges of one family; one of IPv4 and one of IPv6 can stand together")
+            for part in found:
+                if part.ip != part.network:
+                    findings.problems.append(f"`{name}: {text}` has host bits set; the network is {part.cidr}")
     names = sorted(ranges)
-    if len({found.version for found in ranges.values()}) > 1:
-        findings.problems.append("IPv4 and IPv6 are mixed: " + ", ".join(f"`{name}` is {ranges[name]}" for name in names))
-    for first, second in ((a, b) for i, a in enumerate(names) for b in names[i + 1 :]):
-        if ranges[first] in ranges[second] or ranges[second] in ranges[first]:
-            findings.problems.append(f"`{first}` {ranges[first]} and `{second}` {ranges[second]} overlap")
-    if "slipway_node_cidr" not in ranges:
-        return
-    nodes = ranges["slipway_node_cidr"]
+    families = [{part.version for part in found} for found in ranges.values()]
+    if families and not set.intersection(*families):
+        said = ", ".join(f"`{name}` is {', '.join(map(str, ranges[name]))}" for name in names)
+        findings.problems.append(f"IPv4 and IPv6 are mixed: {said}")
+    for one, other in itertools.combinations(names, 2):
+        for first, second in itertools.product(ranges[one], ranges[other]):
+            if first in second or second in first:
+                findings.problems.append(f"`{one}` {first} and `{other}` {second} overlap")
+    _outside(inventory, ranges.get("slipway_node_cidr", []), findings)
+
+
+def _outside(inventory: Inventory, nodes: Sequence[Any], findings: Findings) -> None:
+    """Only unusual: ansible_host may be an address of a management network."""
+    import netaddr
+
     for host in inventory.nodes:
-        address = inventory.hosts.get(host, {}).get("ansible_host")
-        if isinstance(address, str) and (netaddr.valid_ipv4(address, netaddr.INET_PTON) or netaddr.valid_ipv6(address)) and address not in nodes:
-            # Only unusual: ansible_host may be an address of a management network.
-            findings.warnings.append(f"host {host}: `ansible_host: {address}` is outside of `slipway_node_cidr: {nodes}`")
+        text = inventory.hosts.get(host, {}).get("ansible_host")
+        if not isinstance(text, str) or not (netaddr.valid_ipv4(text, netaddr.INET_PTON) or netaddr.valid_ipv6(text)):
+            continue
+        ours = [part for part in nodes if part.version == netaddr.IPAddress(text).version]
+        if ours and not any(text in part for part in ours):
+            findings.warnings.append(f"host {host}: `ansible_host: {text}` is outside of `slipway_node_cidr: {ours[0]}`")
 
 
 def _mtus(inventory: Inventory, findings: Findings) -> None:

@@ -138,7 +138,18 @@ WRONG = {
         lambda s: [_set(s, host, host_mtu_addresses=[{"address": "10.0.0.1"}, {"address": "10.0.0.300"}]) for host in s["hosts"]],
         "`host_mtu_addresses` (all hosts): `10.0.0.300` is not an IP address",
     ),
-    "range": (lambda s: _set(s, "cp1", slipway_pod_cidr="10.244/99"), "`slipway_pod_cidr: 10.244/99` is not an address range such as 10.244.0.0/16"),
+    "range": (
+        lambda s: _set(s, "cp1", slipway_pod_cidr="10.244/99"),
+        "`slipway_pod_cidr: 10.244/99` is not an address range such as 10.244.0.0/16, or two such as 10.244.0.0/16,fd00:10::/56",
+    ),
+    "two ranges of one family": (
+        lambda s: _set(s, "cp1", slipway_pod_cidr="10.244.0.0/16,10.245.0.0/16"),
+        "`slipway_pod_cidr: 10.244.0.0/16,10.245.0.0/16` has two ranges of one family; one of IPv4 and one of IPv6 can stand together",
+    ),
+    "second range overlaps": (
+        lambda s: _set(s, "cp1", slipway_pod_cidr="10.244.0.0/16, fd00::/56", slipway_service_cidr="10.96.0.0/12,fd00::/108"),
+        "`slipway_pod_cidr` fd00::/56 and `slipway_service_cidr` fd00::/108 overlap",
+    ),
     "host bits": (lambda s: _set(s, "cp1", slipway_pod_cidr="10.0.0.1/8"), "`slipway_pod_cidr: 10.0.0.1/8` has host bits set; the network is 10.0.0.0/8"),
     "mixed families": (
         lambda s: _set(s, "cp1", slipway_service_cidr="fd00::/108"),
@@ -271,6 +282,14 @@ def test_a_host_outside_of_the_nodes_network_is_said_but_allowed() -> None:
     found = findings(site)
     assert found.problems == []
     assert found.warnings == ["host w3: `ansible_host: 10.0.0.4` is outside of `slipway_node_cidr: 10.0.0.0/30`"]
+
+
+def test_ranges_may_be_of_two_families() -> None:
+    site = good()
+    _set(site, "cp1", slipway_pod_cidr="10.244.0.0/16,fd00:10::/56", slipway_service_cidr="10.96.0.0/12,fd00:20::/108", slipway_node_cidr="10.0.0.0/24")
+    _set(site, "w1", ansible_host="fd00:30::1")
+    found = findings(site)
+    assert (found.problems, found.warnings) == ([], [])
 
 
 def test_few_proxies_are_said_but_allowed() -> None:
