@@ -23,6 +23,8 @@ from ._connect import Endpoint
 from ._model import Refused, Response
 
 CONNECT_TIMEOUT = 5.0  # seconds; a dropped SYN is sent again after 1 and 3
+# What a kept connection says that the server has closed; over TLS the second write to it is a violation of protocol.
+_CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
 class NotConnected(OSError):
@@ -69,7 +71,7 @@ class Pool:
         if connection is not None:
             try:
                 return self._exchange(connection, method, path, body, headers, timeout)
-            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+            except _CLOSED:
                 pass
         return self._exchange(self._connect(), method, path, body, headers, timeout)
 
