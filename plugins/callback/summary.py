@@ -52,6 +52,7 @@ class CallbackModule(CallbackBase):
         self.run.limit = str(args.get("subset") or "")
         self.run.tags = tuple(tag for tag in args.get("tags") or () if tag != "all")
         self.run.skipped_tags = tuple(args.get("skip_tags") or ())
+        self.run.is_unmatched = bool(self.run.tags)
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         # A stage that another one imports, as `verify` does with `hosts`, counts as part of that one.
@@ -102,6 +103,10 @@ class CallbackModule(CallbackBase):
         failed = outcome in ("failed", "unreachable")
         role = task._role.get_name() if task._role else ""
         self.is_ours |= role.startswith("slipway.mlops.") or str(task.action).startswith("slipway.mlops.")
+        # That a role's variables fit is looked at whatever is chosen, and never in check mode. It is no step of the work.
+        if str(task.action).endswith("validate_argument_spec") and not failed:
+            return
+        self.run.is_unmatched &= "always" in task.tags
         tag = role.rsplit(".", 1)[-1]
         self.run.steps.append(
             record.Step(

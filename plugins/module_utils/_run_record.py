@@ -57,6 +57,7 @@ class Run:
     inventories: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()  # that were chosen
     skipped_tags: tuple[str, ...] = ()
+    is_unmatched: bool = False  # tags were chosen that no task bears
     stages: list[str] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     report: dict[str, Any] | None = None
@@ -70,7 +71,7 @@ class Run:
     @property
     def has_planned(self) -> bool:
         """Whether a stage has just begun that follows the look ahead."""
-        return self.stages[-2:-1] == ["Plan"] and any(step.stage == "Plan" and step.outcome != "skipped" for step in self.steps)
+        return not self.is_unmatched and self.stages[-2:-1] == ["Plan"] and any(step.stage == "Plan" and step.outcome != "skipped" for step in self.steps)
 
     @property
     def is_part(self) -> bool:
@@ -165,7 +166,7 @@ def _summary(run: Run, seconds: float) -> list[str]:
         failed = sum(step.outcome in ("failed", "unreachable") for step in steps)
         lines.append(f"{stage:<34}{changed:>9}{failed:>8}{_span(steps):>9.1f}")
     lines.append(f"{'all':<34}{'':>9}{'':>8}{seconds:>9.1f}")
-    if run.is_dry:
+    if run.is_dry and not run.is_unmatched:
         lines += ["", *foreseen(run)]
     failures = _failures(run)
     # The report, and the task that wrote it, say everything that the stage `verify` found.
@@ -209,6 +210,9 @@ def verdict(run: Run, failed: bool) -> str:
         return f"NOT READY: the report says what is missing and why: {place}"
     if failed and run.alone == "Inventory":
         return "REFUSED: no host and no cluster was touched. Mend the inventory, then run the same command again."
+    if run.is_unmatched and not failed:
+        place = f" on {run.limit}" if run.limit else ""
+        return f"NOTHING WAS DONE: no task{place} bears the chosen tags ({', '.join(run.tags)}). Each role has one, equal to its name."
     if run.is_dry and any(step.stage == "Verify" and step.outcome != "skipped" for step in run.steps):
         return f"NOT VERIFIED: only a part was read back, and no report was written; `{another(run, 'verify')}` reads everything back."
     if failed and run.is_dry:

@@ -90,6 +90,23 @@ def test_a_tag_is_kept_only_where_the_task_bears_it(callback) -> None:
     ]
 
 
+def test_tags_that_no_task_bears_are_told(callback, monkeypatch) -> None:
+    """A look ahead with a misspelt tag would say that nothing would change."""
+    monkeypatch.setattr(context, "CLIARGS", ImmutableDict({**context.CLIARGS, "tags": ("aimm",)}))
+    callback.v2_playbook_on_start(None)
+    callback.v2_playbook_on_play_start(play("Apps | Aim", slipway_stage="Plan"))
+    validated = result({}, tags=("always", "aim"))
+    validated._task.action = "ansible.builtin.validate_argument_spec"
+    callback.v2_runner_on_ok(validated)
+    assert callback.run.steps == []
+    callback.v2_runner_on_ok(result({}, role="", tags=("always",), check=True))
+    lines = summary.record.summary(callback.run, 1.0)
+    assert lines[-1] == "NOTHING WAS DONE: no task on w1 bears the chosen tags (aimm). Each role has one, equal to its name."
+    assert "Nothing would change." not in lines
+    callback.v2_runner_on_skipped(result({}))
+    assert not summary.record.summary(callback.run, 1.0)[-1].startswith("NOTHING")
+
+
 def test_a_playbook_of_others_is_not_spoken_of(callback, monkeypatch) -> None:
     monkeypatch.setattr(callback._display, "banner", pytest.fail)
     callback.v2_playbook_on_play_start(play("Web servers"))
