@@ -129,6 +129,19 @@ def said(name: str, values: dict[str, Any], **environ: str) -> Any:
     return json.loads("{" + done.stdout.partition(" => {")[2])["msg"]
 
 
+@pytest.mark.parametrize("book", ["plan", "verify"])
+@pytest.mark.parametrize("chosen", [["--limit", "w1"], ["--limit", "w1", "--tags", "ais_datafs"], ["--tags", "ais_datafs"]], ids=" ".join)
+def test_what_a_part_could_not_see_ends_the_run_with_an_error(tmp_path: Path, book: str, chosen: list[str]) -> None:
+    """Also with a --limit that leaves out localhost, where the plays of the controller do not run."""
+    nodes = ", ".join(f"{group}: {{hosts: {{w1: {{}}}}}}" for group in ("k8s_cluster", "ais_targets", "ais_proxies", "ais_initial_primary"))
+    (tmp_path / "hosts.yml").write_text("all: {vars: {ansible_ssh_executable: /bin/false, slipway_kubeconfig: /dev/null}, children: {%s}}\n" % nodes)
+    argv = [str(Path(sys.executable).with_name("ansible-playbook")), f"playbooks/{book}.yml", "-i", str(tmp_path / "hosts.yml"), *chosen]
+    environ = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    done = subprocess.run(argv, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode and re.search(r"This could not be (looked at|read back):\n +w1: ", done.stdout), done.stdout
+    assert done.stdout.strip().splitlines()[-1].startswith({"plan": "NOT ALL WAS SEEN", "verify": "NOT VERIFIED: only a part was read back"}[book])
+
+
 def test_every_play_on_the_controller_runs_as_the_user_who_started_it() -> None:
     plays = [play for path in ROOT.glob("playbooks/*.yml") for play in load(str(path)) if play.get("hosts") == "localhost"]
     assert len(plays) > 10 and [play["name"] for play in plays if "vars/controller.yml" not in play.get("vars_files", ())] == []
