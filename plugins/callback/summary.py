@@ -18,14 +18,25 @@ author:
 """
 
 import gc
+import os
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from ansible import context
 from ansible.plugins.callback import CallbackBase
 from ansible_collections.slipway.mlops.plugins.module_utils import _run_record as record
+
+COLLECTION = Path(__file__).resolve().parents[2]
+
+
+def folder_of(playbook: str) -> str:
+    """Where our playbooks are, as seen from here, if the one that runs is a file of this collection. Others call ours by their full names."""
+    path = Path(playbook)
+    is_ours = path.is_file() and COLLECTION in path.resolve().parents
+    return os.path.relpath(COLLECTION / "playbooks") if is_ours else ""
 
 
 class CallbackModule(CallbackBase):
@@ -48,6 +59,8 @@ class CallbackModule(CallbackBase):
         args = context.CLIARGS
         self.run.playbook = str((args.get("args") or [""])[0])
         self.run.command = record.shown(sys.argv)
+        self.run.folder = folder_of(self.run.playbook)
+        self.run.extra_vars = record.shown(("", *(word for value in args.get("extra_vars") or () for word in ("-e", str(value)))))[1:]
         self.run.inventories = tuple(str(one) for one in args.get("inventory") or ())
         self.run.limit = str(args.get("subset") or "")
         self.run.tags = tuple(tag for tag in args.get("tags") or () if tag != "all")

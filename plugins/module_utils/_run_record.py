@@ -16,6 +16,8 @@ CHANGING = ("created", "updated", "deleted")
 TOGETHER = ("host_mtu",)
 # Names of secrets, and URIs with a password.
 SECRET = re.compile(r"pass|pwd|secret|token|credential|key|://[^/\s]*:[^/\s]*@", re.IGNORECASE)
+# `-e`, also behind short options that take no value, as in `-Kve`.
+SHORT = re.compile(r"-[bhkvCDJK]*e")
 # What would drive a terminal: texts come from hosts, labels and logs of pods.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # What a run of this stage alone ends with, where nothing failed and nothing is left to verify.
@@ -53,6 +55,8 @@ class Run:
 
     playbook: str = ""
     command: tuple[str, ...] = ("ansible-playbook", "site.yml")  # as it was given
+    folder: str = "playbooks"  # of our playbooks; empty where they are called by their full names
+    extra_vars: tuple[str, ...] = ()  # as words of the command; they may name the cluster
     limit: str = ""
     inventories: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()  # that were chosen
@@ -123,8 +127,9 @@ def shown(argv: Sequence[str]) -> tuple[str, ...]:
     words = [os.path.basename(argv[0])] if argv else []
     for before, word in zip(argv, argv[1:]):
         name, is_joined, _value = word.partition("=")
-        flag = name + "=" if is_joined and _is_extra_vars(name) else "-e" if word.startswith("-e") else ""
-        value = word if before == "-e" or _is_extra_vars(before) else word[len(flag) :] if flag else "@"
+        short = SHORT.match(word)
+        flag = name + "=" if is_joined and _is_extra_vars(name) else short.group() if short else ""
+        value = word if SHORT.fullmatch(before) or _is_extra_vars(before) else word[len(flag) :] if flag else "@"
         hidden = not value.startswith("@") and SECRET.search(value)
         words.append(word[: len(word) - len(value)] + "(as before)" if hidden else word)
     return tuple(words)
@@ -146,11 +151,10 @@ def again(run: Run, step: Step) -> str:
 
 
 def another(run: Run, name: str) -> str:
-    """The command of another playbook of this collection, named as this run's was."""
-    installed = run.playbook.startswith("slipway.mlops.")
-    return " ".join(
-        ["ansible-playbook", f"slipway.mlops.{name}" if installed else f"playbooks/{name}.yml", *(f"-i {shlex.quote(one)}" for one in run.inventories)]
-    )
+    """The command of another playbook of this collection, for the same hosts and with the same variables."""
+    book = f"{run.folder}/{name}.yml" if run.folder else f"slipway.mlops.{name}"
+    words = ["ansible-playbook", book, *(word for one in run.inventories for word in ("-i", one)), *run.extra_vars]
+    return " ".join(shlex.quote(word) for word in words)
 
 
 def summary(run: Run, seconds: float) -> list[str]:

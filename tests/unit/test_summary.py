@@ -15,7 +15,8 @@ from ansible_collections.slipway.mlops.plugins.callback import summary
 
 @pytest.fixture
 def callback(monkeypatch) -> summary.CallbackModule:
-    given = {"args": ("site.yml",), "inventory": ("inv",), "subset": "w1", "tags": ("all",), "skip_tags": ("aim",)}
+    chosen = {"subset": "w1", "tags": ("all",), "skip_tags": ("aim",)}
+    given = {"args": ("site.yml",), "inventory": ("inv",), "extra_vars": ("a_token=x", "slipway_context=c"), **chosen}
     monkeypatch.setattr(context, "CLIARGS", ImmutableDict(given))
     monkeypatch.setattr(summary.sys, "argv", ["/bin/ansible-playbook", "site.yml", "-i", "inv", "--limit", "w1", "-e", "a_token=x"])
     made = summary.CallbackModule()
@@ -35,7 +36,25 @@ def result(values: dict, role: str = "slipway.mlops.aim", tags: tuple[str, ...] 
 
 def test_the_command_line_is_kept_without_what_may_be_secret(callback) -> None:
     assert callback.run.command == ("ansible-playbook", "site.yml", "-i", "inv", "--limit", "w1", "-e", "(as before)")
+    assert callback.run.extra_vars == ("-e", "(as before)", "-e", "slipway_context=c")
     assert (callback.run.limit, callback.run.tags, callback.run.skipped_tags) == ("w1", (), ("aim",))
+
+
+@pytest.mark.parametrize(
+    ("playbook", "here", "folder"),
+    [
+        ("site.yml", ".", "playbooks"),
+        ("plan.yml", "playbooks", "."),
+        ("../site.yml", "docs", "../playbooks"),
+        ("collections/ansible_collections/slipway/mlops/site.yml", ".", "playbooks"),
+        ("slipway.mlops.site", ".", ""),
+        ("/srv/ours.yml", ".", ""),
+    ],
+)
+def test_our_playbooks_are_named_as_they_are_found_from_here(monkeypatch, playbook, here, folder) -> None:
+    """A playbook of the user's that imports `slipway.mlops.site` has no folder `playbooks` beside it."""
+    monkeypatch.chdir(summary.COLLECTION / here)
+    assert summary.folder_of(playbook) == folder
 
 
 @pytest.mark.parametrize(

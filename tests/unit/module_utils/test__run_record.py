@@ -109,6 +109,10 @@ def test_a_task_that_does_not_bear_the_tag_of_its_role_is_not_chosen_by_it() -> 
         (["-e", "postgresql_admin_password=x"], ["-e", "(as before)"]),
         (["--extra-vars=api_token=x"], ["--extra-vars=(as before)"]),
         (["-eapi_token=x"], ["-e(as before)"]),
+        (["-ve", "postgresql_admin_password=x"], ["-ve", "(as before)"]),
+        (["-Kvve", "api_token=x"], ["-Kvve", "(as before)"]),
+        (["-vvveapi_token=x"], ["-vvve(as before)"]),
+        (["-i", "secret-site"], ["-i", "secret-site"]),
         (["--extra-var", "s3_access_key=x"], ["--extra-var", "(as before)"]),
         (["--extra=apikey=x"], ["--extra=(as before)"]),
         (["-e", "@secrets.yml"], ["-e", "@secrets.yml"]),
@@ -178,14 +182,15 @@ def test_a_part_that_was_read_back_is_no_look_ahead(outcome) -> None:
 
 
 @pytest.mark.parametrize(
-    ("playbook", "command"),
+    ("folder", "command"),
     [
-        ("site.yml", "ansible-playbook playbooks/verify.yml -i 'my hosts'"),
-        ("slipway.mlops.site", "ansible-playbook slipway.mlops.verify -i 'my hosts'"),
+        ("playbooks", "ansible-playbook playbooks/verify.yml -i 'my hosts' -e slipway_kubeconfig=/k"),
+        ("", "ansible-playbook slipway.mlops.verify -i 'my hosts' -e slipway_kubeconfig=/k"),
     ],
 )
-def test_the_playbook_to_go_on_with_is_named_as_this_one_was(playbook, command) -> None:
-    assert f"`{command}`" in record.summary(run(step(), playbook=playbook, inventories=("my hosts",)), 1.0)[-1]
+def test_the_playbook_to_go_on_with_is_for_the_same_hosts_and_cluster(folder, command) -> None:
+    given = {"folder": folder, "inventories": ("my hosts",), "extra_vars": ("-e", "slipway_kubeconfig=/k")}
+    assert f"`{command}`" in record.summary(run(step(), **given), 1.0)[-1]
 
 
 def test_no_text_of_a_host_drives_the_terminal() -> None:
