@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 from typing import Any
@@ -17,7 +18,7 @@ ARGUMENTS: dict[str, Any] = {
     "name": {"type": "str", "default": "ais"},
     "namespace": {"type": "str", "default": "ais"},
     "seconds": {"type": "int", "default": 30},
-    "directory": {"type": "str", "default": ""},
+    "directory": {"type": "path", "default": ""},
     "about": {"type": "dict", "default": {}},
 }
 LINES_PER_SECOND, LINES_BESIDES = 40, 2000  # of one loader's log; an interval of a second takes 35
@@ -44,7 +45,9 @@ def run(call: Call) -> dict[str, Any]:
     if problems:
         raise Refused(problems)
     failures = [f"{item.node}: {line}" for item in runs for line in item.failures[:1]]
-    about = {"cluster": name, "loaders": ", ".join(sorted(item.node for item in runs)), **call.params["about"]}
+    # The page of each later report shows the figures, too.
+    measured = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+    about = {"measured": measured, "cluster": name, "loaders": ", ".join(sorted(item.node for item in runs)), **call.params["about"]}
     if failures:
         about["first request that failed"] = failures[0]
     found = load.summary(runs)

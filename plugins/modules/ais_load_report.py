@@ -31,7 +31,7 @@ options:
     default: 30
   directory:
     description: Where C(aistore-load.json), C(aistore-load.md) and C(aistore-load.svg) are written. None are if empty.
-    type: str
+    type: path
     default: ""
   about:
     description: Facts of the run to put above the table.

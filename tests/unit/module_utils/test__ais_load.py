@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 import xml.dom.minidom
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.slipway.mlops.plugins.module_utils import _ais_load as load
 from ansible_collections.slipway.mlops.plugins.module_utils import _run_ais_load_report as module
 from ansible_collections.slipway.mlops.plugins.module_utils._model import Refused
@@ -70,6 +73,12 @@ def test_the_report_names_the_first_request_that_failed() -> None:
     found = module.run(Call(params, cluster=cluster))
     assert found["failures"] == [f"w1: {FAILED}"]
     assert f"- first request that failed: w1: {FAILED}\n" in found["table"]
+    assert re.search(r"^- measured: \d{4}-\d\d-\d\dT[\d:]+Z$", found["table"], re.MULTILINE), "later reports show it, too"
+
+
+def test_the_folder_is_the_one_in_which_the_site_report_looks() -> None:
+    validated = ArgumentSpecValidator(module.ARGUMENTS).validate({"directory": "~/report"}).validated_parameters
+    assert validated["directory"] == os.path.expanduser("~/report")
 
 
 def test_the_plot_is_sound_and_escaped() -> None:
