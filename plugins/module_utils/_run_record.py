@@ -24,7 +24,9 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 ENDS = {
     "Inventory": "Only the inventory was looked at; it can work. The playbook `plan` says what `site` would do.",
     "Images": "The registry holds the images of the workloads.",
-    "Uninstall": "What site.yml made is gone; claims, volumes, generated Secrets, namespaces and the content of disks stay until they are named.",
+    "Uninstall": "What site.yml made is gone, but for what is kept: claims, volumes, generated Secrets and namespaces stay until they are named; "
+    "disks keep their content, hosts fstab and MTU, nodes the settings of kubelets and container engines. The head of playbooks/uninstall.yml tells how "
+    "these go.",
     "Training": "The run is in MLflow, in the state that is told above: RUNNING where the Job was launched and not followed.",
     "Load": "The load has ended, and what it put there is gone. The report of the next `playbooks/verify.yml` shows what was measured.",
     "Restore": "The database holds what the dump holds.",

@@ -108,6 +108,13 @@ def test_uninstall_takes_away_the_labels_of_every_cluster_that_the_stage_labels_
     assert said("uninstall_label_sets", {**variables, **given}) == ["ais-ais", "ais-second", "racks"]
 
 
+def test_uninstall_unmounts_a_disk_that_has_a_state_of_its_own() -> None:
+    (variables,) = [role["vars"] for play in load("playbooks/uninstall.yml") for role in play.get("roles", ()) if role["role"].endswith("ais_datafs")]
+    disks = [{"device": "/dev/x", "path": "/ais/x", "state": "mounted"}, {"device": "/dev/y", "path": "/ais/y"}]
+    found = said("found", {"found": variables["ais_datafs_disks"], "ais_datafs_disks": disks})
+    assert [(disk["path"], disk["state"]) for disk in found] == [("/ais/x", "unmounted"), ("/ais/y", "unmounted")]
+
+
 @pytest.mark.parametrize(
     ("given", "environ", "command"),
     [

@@ -143,7 +143,7 @@ def test_a_refused_inventory_is_no_half_run() -> None:
 @pytest.mark.parametrize(
     ("stage", "chosen", "text"),
     [
-        ("Uninstall", {}, "What site.yml made is gone"),
+        ("Uninstall", {}, "What site.yml made is gone, but for what is kept"),
         ("Uninstall", {"tags": ("aim",)}, "What the chosen hosts and tags have of it is gone"),
         ("Uninstall", {"limit": "w1"}, "What the chosen hosts and tags have of it is gone"),
         ("Training", {}, "The run is in MLflow, in the state that is told above"),
