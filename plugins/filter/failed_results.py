@@ -39,6 +39,8 @@ _value:
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.slipway.mlops.plugins.module_utils._run_record import reason_of
+
 
 def failed_results(hostvars: Mapping[str, Mapping[str, Any]], hosts: Iterable[str]) -> list[str]:
     found: dict[str, None] = {}  # a set that keeps its order
@@ -47,7 +49,7 @@ def failed_results(hostvars: Mapping[str, Mapping[str, Any]], hosts: Iterable[st
         values = hostvars.raw_get(host) if hasattr(hostvars, "raw_get") else hostvars[host]
         for name, value in values.items():
             if str(name).startswith("__") and isinstance(value, Mapping) and (value.get("failed") or value.get("unreachable")):
-                found[f"{host}: {value.get('msg') or 'no reason given'}"] = None
+                found[f"{host}: {reason_of(value)}"] = None
     return list(found)
 
 

@@ -113,10 +113,10 @@ def changed_lines(result: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def reason_of(result: Mapping[str, Any]) -> str:
-    """Why a step failed, in the module's own words; of a loop those of what failed in it."""
+    """Why a step failed, in the module's own words; of a loop those of what failed in it, each once."""
     parts = [part for part in result.get("results") or () if isinstance(part, Mapping) and (part.get("failed") or part.get("unreachable"))]
     if parts:
-        return "\n".join(reason_of(part) for part in parts)
+        return "\n".join(dict.fromkeys(reason_of(part) for part in parts))
     for key in ("msg", "stderr", "exception"):
         text = str(result.get(key) or "").strip()
         if text:

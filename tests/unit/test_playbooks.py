@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.slipway.mlops.plugins.filter.failed_results import failed_results
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -98,6 +99,11 @@ def test_a_look_ahead_finds_every_failure() -> None:
     passive = ("ansible.builtin.assert", "ansible.builtin.include_tasks", "ansible.builtin.import_tasks")
     tasks = [task for path in looked_at if path.parts[-3] != "mlflow_job" for task in tasks_of(load(str(path)))]
     assert len(tasks) > 30 and [task["name"] for task in tasks if "register" not in task and not set(passive) & set(task)] == []
+
+
+def test_a_loop_that_failed_in_a_look_ahead_is_told_with_its_reason() -> None:
+    loop = {"failed": True, "msg": "One or more items failed", "results": [{"failed": True, "msg": "no such file"}, {"changed": True}]}
+    assert failed_results({"w1": {"__gpu_runtime_packages": loop, "x": loop}}, ["w1"]) == ["w1: no such file"]
 
 
 def test_uninstall_takes_away_the_labels_of_every_cluster_that_the_stage_labels_makes() -> None:
