@@ -25,6 +25,10 @@ USES = ("ais_targets", "ais_proxies", "ais_initial_primary", "ais_clients", "gpu
 GROUPS = ("kube_control_plane", "kube_node", "k8s_cluster", *USES)
 # With one of these a stage that looks would change, or the other way round.
 SET_BY_PLAYBOOKS = ("slipway_is_dry_run", "slipway_stage")
+# Roles that run on the controller, which sees the variables of group_vars/all and not those of other groups.
+ON_CONTROLLER = ("aim", "aistore", "mlflow", "mlflow_job", "node_labels", "postgresql", "slipway")
+# Of `slipway_`, what is a host's own, or read from any host.
+ON_ANY_HOST = ("slipway_node_name", "slipway_node_cidr", "slipway_pod_cidr", "slipway_service_cidr", *SET_BY_PLAYBOOKS)
 # What Kubernetes takes as the name of a node (RFC 1123).
 NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
@@ -69,6 +73,7 @@ def check(inventory: Inventory, variables: Mapping[str, Iterable[str]]) -> Findi
     _group_names(inventory, findings)
     _variable_names(inventory, variables, findings)
     _set_by_playbooks(inventory, findings)
+    _unseen(inventory, variables, findings)
     _addresses(inventory, findings)
     _node_names(inventory, findings)
     _cluster_members(inventory, findings)
@@ -110,6 +115,17 @@ def _set_by_playbooks(inventory: Inventory, findings: Findings) -> None:
         hosts = [host for host, values in inventory.hosts.items() if name in values]
         if hosts:
             findings.problems.append(f"variable `{name}` ({where(hosts, inventory)}): only playbooks set it; to look ahead, run playbooks/plan.yml")
+
+
+def _unseen(inventory: Inventory, variables: Mapping[str, Iterable[str]], findings: Findings) -> None:
+    """What stands in group_vars/ais_targets, say, and is read by a role that runs on the controller: the role would go on by its default."""
+    controller = inventory.hosts.get("localhost")
+    if controller is None:
+        return
+    for name in sorted({name for role in ON_CONTROLLER for name in variables.get(role, ())} - {*controller, *ON_ANY_HOST}):
+        hosts = [host for host, values in inventory.hosts.items() if name in values]
+        if hosts:
+            findings.warnings.append(f"variable `{name}` ({where(hosts, inventory)}): is read on localhost, where it is not set; put it into group_vars/all")
 
 
 def _node_names(inventory: Inventory, findings: Findings) -> None:

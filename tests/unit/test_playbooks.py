@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.slipway.mlops.plugins.filter.failed_results import failed_results
+from ansible_collections.slipway.mlops.plugins.module_utils._inventory import ON_CONTROLLER
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -158,6 +159,13 @@ def test_what_a_part_could_not_see_ends_the_run_with_an_error(tmp_path: Path, bo
 def test_every_play_on_the_controller_runs_as_the_user_who_started_it() -> None:
     plays = [play for path in ROOT.glob("playbooks/*.yml") for play in load(str(path)) if play.get("hosts") == "localhost"]
     assert len(plays) > 10 and [play["name"] for play in plays if "vars/controller.yml" not in play.get("vars_files", ())] == []
+
+
+def test_roles_on_the_controller_are_known_as_such() -> None:
+    """Their variables are of no use in other groups than `all`."""
+    plays = [play for path in ROOT.glob("playbooks/*.yml") for play in load(str(path)) if play.get("hosts") == "localhost"]
+    roles = {role["role"].rpartition(".")[2] for play in plays for role in play.get("roles", ())}
+    assert roles | {"slipway"} == set(ON_CONTROLLER)
 
 
 def test_the_archive_holds_nothing_that_git_ignores() -> None:

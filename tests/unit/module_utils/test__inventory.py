@@ -243,6 +243,17 @@ def test_a_distant_name_with_our_prefix_only_warns() -> None:
     ]
 
 
+def test_a_variable_where_its_role_does_not_see_it_is_said() -> None:
+    """As in group_vars/ais_targets: the role runs on localhost, and would go on by its default."""
+    site = good()
+    site["hosts"]["localhost"] = {"aim_image": "x"}
+    for host in ("w1", "w2", "w3"):
+        _set(site, host, mlflow_replicas=3, aim_image="y", slipway_node_name=host, slipway_pod_cidr="10.244.0.0/16")
+    found = findings(site)
+    assert found.problems == []
+    assert found.warnings == ["variable `mlflow_replicas` (w1 and 2 more): is read on localhost, where it is not set; put it into group_vars/all"]
+
+
 def test_what_fits_is_not_spoken_of() -> None:
     site = good()
     for host in site["hosts"]:
