@@ -13,10 +13,11 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
-# One line per key: dotted name, kind, and the range that the daemon accepts (0 or an absent key stands for its default where `0|` is written).
+# One line per key: dotted name, kind, and the range that the daemon accepts, or 0 where `0|` is written. A 0 that the daemon takes for its default is
+# outside of it: the daemon would tell that default ever after, and never what was declared.
 _CLUSTER = """
-arch.bundle_multiplier int 0|1..16
-arch.burst_buffer int 0|32..10000
+arch.bundle_multiplier int 1..16
+arch.burst_buffer int 32..10000
 arch.compression never|always
 auth.client_auth_required bool
 auth.intra_cluster.node_join_secret_path string
@@ -35,21 +36,21 @@ checksum.type none|xxhash|xxhash2|md5|crc32c|sha256|sha512
 checksum.validate_cold_get bool
 checksum.validate_obj_move bool
 checksum.validate_warm_get bool
-chunks.checkpoint_every int
-chunks.chunk_size size
-chunks.max_monolithic_size size 0|1GiB..1TiB
+chunks.checkpoint_every int 0..1024
+chunks.chunk_size size 1KiB..5GiB
+chunks.max_monolithic_size size 1GiB..1TiB
 chunks.objsize_limit size
-client.client_long_timeout duration 0|1s..30m
-client.client_timeout duration 0|1s..30m
-client.list_timeout duration 0|1s..30m
+client.client_long_timeout duration 1s..30m
+client.client_timeout duration 1s..30m
+client.list_timeout duration 1s..30m
 disk.disk_util_high_wm int 1..100
 disk.disk_util_low_wm int 1..100
 disk.disk_util_max_wm int 1..100
-disk.iostat_time_long duration
-disk.iostat_time_short duration
+disk.iostat_time_long duration 2s..1m
+disk.iostat_time_short duration 1ms..1m
 disk.iostat_time_smooth duration
-distributed_sort.bundle_multiplier int 0|1..16
-distributed_sort.burst_buffer int 0|32..10000
+distributed_sort.bundle_multiplier int 1..16
+distributed_sort.burst_buffer int 32..10000
 distributed_sort.call_timeout duration
 distributed_sort.compression never|always
 distributed_sort.default_max_mem_usage string
@@ -58,63 +59,63 @@ distributed_sort.duplicated_records string
 distributed_sort.ekm_malformed_line string
 distributed_sort.ekm_missing_key string
 distributed_sort.missing_shards string
-downloader.timeout duration 0|1s..1h
-ec.bundle_multiplier int 0|1..16
-ec.burst_buffer int 0|32..10000
+downloader.timeout duration 1s..1h
+ec.bundle_multiplier int 1..16
+ec.burst_buffer int 32..10000
 ec.compression never|always
-ec.data_slices int 0|1..32
+ec.data_slices int 1..32
 ec.disk_only bool
 ec.enabled bool
 ec.objsize_limit int -1..
-ec.parity_slices int 0|1..32
+ec.parity_slices int 1..32
 fshc.enabled bool
-fshc.error_limit int 0|2..
-fshc.io_err_limit int 0|10..
-fshc.io_err_time duration 0|10s..1m
-fshc.test_files int 0|4..
-get_batch.bundle_multiplier int 0|1..16
-get_batch.burst_buffer int 0|32..10000
+fshc.error_limit int 2..
+fshc.io_err_limit int 10..
+fshc.io_err_time duration 10s..1m
+fshc.test_files int 4..
+get_batch.bundle_multiplier int 1..16
+get_batch.burst_buffer int 32..10000
 get_batch.compression never|always
 get_batch.max_gfn int
 get_batch.max_soft_errs int
-get_batch.max_wait duration
+get_batch.max_wait duration 1s..1m
 get_batch.warmup_workers int
-keepalivetracker.num_retries int
-keepalivetracker.proxy.factor int 0|1..10
-keepalivetracker.proxy.interval duration 0|1s..1m
-keepalivetracker.retry_factor int 0|1..10
-keepalivetracker.target.factor int 0|1..10
-keepalivetracker.target.interval duration 0|1s..1m
-log.flush_time duration 0s..1h
+keepalivetracker.num_retries int 1..10
+keepalivetracker.proxy.factor int 1..10
+keepalivetracker.proxy.interval duration 1s..1m
+keepalivetracker.retry_factor int 1..10
+keepalivetracker.target.factor int 1..10
+keepalivetracker.target.interval duration 1s..1m
+log.flush_time duration 1ms..1h
 log.level level
-log.max_size size 0|1KiB..1GiB
-log.max_total size 0|1MiB..10GiB
-log.stats_time duration 0s..10m
+log.max_size size 1KiB..1GiB
+log.max_total size 1MiB..10GiB
+log.stats_time duration 1ms..10m
 log.to_stderr bool
-lru.batch_size int 0|1024..524288
-lru.capacity_upd_time duration 0|10s..
-lru.dont_evict_time duration 0|1h..
+lru.batch_size int 1024..524288
+lru.capacity_upd_time duration 10s..
+lru.dont_evict_time duration 1h..
 lru.enabled bool
-lso.bundle_multiplier int 0|1..16
-lso.burst_buffer int 0|32..10000
+lso.bundle_multiplier int 1..16
+lso.burst_buffer int 32..10000
 lso.compression never|always
-lso.idle_time duration
-lso.quiescent duration
-lso.walk_buffer int
+lso.idle_time duration 5s..10m
+lso.quiescent duration 2s..1m
+lso.walk_buffer int 16..4096
 memsys.default_buf size 0B..128KiB
 memsys.hk_time duration 0s..1h
 memsys.min_free size 0|100MiB..
 memsys.min_pct_free int 0..95
 memsys.min_pct_total int 0..95
 memsys.to_gc size 0B..1TiB
-mirror.burst_buffer int 0..
-mirror.copies int 0|2..32
+mirror.burst_buffer int 1..
+mirror.copies int 2..32
 mirror.enabled bool
-net.http.backend_idle_conn_time duration
+net.http.backend_idle_conn_time duration 1ms..
 net.http.chunked_transfer bool
 net.http.client_auth_tls int 0..4
 net.http.client_ca_tls string
-net.http.idle_conn_time duration 0s..30s
+net.http.idle_conn_time duration 1ms..30s
 net.http.idle_conns int 0..4096
 net.http.idle_conns_per_host int 0..128
 net.http.server_crt string
@@ -122,9 +123,9 @@ net.http.server_key string
 net.http.skip_verify bool
 net.http.use_https bool
 net.use_ipv6 bool
-periodic.notif_time duration 0|1s..1m
-periodic.retry_sync_time duration 0|10ms..10s
-periodic.stats_time duration 0|1s..1m
+periodic.notif_time duration 1s..1m
+periodic.retry_sync_time duration 10ms..10s
+periodic.stats_time duration 1s..1m
 rate_limit.backend.enabled bool
 rate_limit.backend.interval duration
 rate_limit.backend.max_tokens int
@@ -135,23 +136,23 @@ rate_limit.frontend.enabled bool
 rate_limit.frontend.interval duration
 rate_limit.frontend.max_tokens int
 rate_limit.frontend.per_op_max_tokens string
-rebalance.bundle_multiplier int 0|1..16
-rebalance.burst_buffer int 0|32..10000
+rebalance.bundle_multiplier int 1..16
+rebalance.burst_buffer int 32..10000
 rebalance.compression never|always
-rebalance.dest_retry_time duration 0|1s..10m
+rebalance.dest_retry_time duration 1s..10m
 rebalance.enabled bool
 resilver.enabled bool
-space.batch_size int 0|1024..524288
+space.batch_size int 1024..524288
 space.cleanupwm int 1..100
-space.dont_cleanup_time duration 0|15m..
+space.dont_cleanup_time duration 15m..
 space.highwm int 1..100
 space.lowwm int 1..100
 space.out_of_space int 1..100
-tcb.bundle_multiplier int 0|1..16
-tcb.burst_buffer int 0|32..10000
+tcb.bundle_multiplier int 1..16
+tcb.burst_buffer int 32..10000
 tcb.compression never|always
-tco.bundle_multiplier int 0|1..16
-tco.burst_buffer int 0|32..10000
+tco.bundle_multiplier int 1..16
+tco.burst_buffer int 32..10000
 tco.compression never|always
 timeout.cold_get_conflict duration 0|1s..
 timeout.cplane_operation duration 10ms..
@@ -170,12 +171,12 @@ tracing.exporter_endpoint string
 tracing.sampler_probability string
 tracing.service_name_prefix string
 tracing.skip_verify bool
-transport.burst_buffer int 0|256..4096
-transport.idle_teardown duration 0|1s..
+transport.burst_buffer int 256..4096
+transport.idle_teardown duration 1s..
 transport.lz4_block 64KiB|256KiB|1MiB|4MiB
 transport.lz4_frame_checksum bool
-transport.max_header int 0|512..131072
-transport.quiescent duration 0|8s..
+transport.max_header int 512..131072
+transport.quiescent duration 8s..
 versioning.enabled bool
 versioning.synchronize bool
 versioning.validate_warm_get bool
@@ -361,9 +362,10 @@ def _map(value: Any) -> dict[str, str]:
 
 
 def _level(value: Any) -> str:
-    if not re.fullmatch(r"\d{1,2}", str(value)) or isinstance(value, bool) or int(value) > 32:
-        raise ValueError('a log level from "0" to "5"')
-    return str(value)
+    # The lowest three bits are the level, those above name modules; a daemon does not read a number.
+    if not isinstance(value, str) or not re.fullmatch(r"\d{1,2}", value) or int(value) > 32 or not 1 <= int(value) % 8 <= 5:
+        raise ValueError('a log level from "1" to "5", in quotes')
+    return value
 
 
 _READ: dict[str, Callable[[Any], Any]] = {
@@ -434,8 +436,8 @@ def nest(pairs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `over` laid on top, key by key; a list replaces a list."""
-    return nest(dict(flatten(base)) | dict(flatten(over)))
+    """`base` with `over` laid on top, key by key; a list replaces a list, and an empty section nothing."""
+    return nest(dict(flatten(base)) | {name: value for name, value in flatten(over) if value != {} or name in CLUSTER_KEYS})
 
 
 def moves_data(config: Mapping[str, Any]) -> bool:
@@ -445,7 +447,7 @@ def moves_data(config: Mapping[str, Any]) -> bool:
 
 def feature_bits(names: list[str]) -> int:
     """The flags as AIStore stores them: one bit per feature."""
-    return sum(1 << FEATURES.index(name) for name in names)
+    return sum(1 << FEATURES.index(name) for name in set(names))
 
 
 def problems(config: Mapping[str, Any], where: str = "aistore_config") -> list[str]:
@@ -528,6 +530,8 @@ def _relation_problems(config: Mapping[str, Any], where: str) -> list[str]:
     at_least("timeout.join_startup_time", 2 * flat["timeout.startup_time"], "twice timeout.startup_time (or 0s for just that)")
     at_least("client.client_long_timeout", flat.get("client.client_timeout", 0), "client.client_timeout")
     at_least("disk.iostat_time_long", flat.get("disk.iostat_time_short", 0), "disk.iostat_time_short")
+    if 0 < flat.get("timeout.ec_streams_time", 0) < 300:
+        found.append(f"{where}.timeout.ec_streams_time: must be at least 5m, or negative to wait without end")
     if flat.get("timeout.cold_get_conflict", 0) > flat["timeout.max_host_busy"]:
         found.append(f"{where}.timeout.cold_get_conflict: must not exceed timeout.max_host_busy")
     if flat.get("log.max_size") and flat.get("log.max_total", 512 << 20) < 2 * flat["log.max_size"]:
@@ -536,6 +540,17 @@ def _relation_problems(config: Mapping[str, Any], where: str) -> list[str]:
         name = f"keepalivetracker.{role}"
         if flat.get(f"{name}.interval", 10) * flat.get(f"{name}.factor", 3) > 120:
             found.append(f"{where}.{name}: interval times factor must not exceed 2m")
+        if flat.get(f"{name}.interval", 10) < flat["timeout.max_keepalive"]:
+            found.append(f"{where}.{name}.interval: {raw.get(f'{name}.interval', '10s')} is too short, it must be at least timeout.max_keepalive")
+    if flat.get("lso.quiescent", 5) >= flat.get("lso.idle_time", 20):
+        found.append(f"{where}.lso.quiescent: must be shorter than lso.idle_time")
+    if flat.get("chunks.objsize_limit", 0) > flat.get("chunks.max_monolithic_size", 1 << 40):
+        found.append(f"{where}.chunks.objsize_limit: must not exceed chunks.max_monolithic_size")
+    if flat["net.http.idle_conns_per_host"] > min(flat["net.http.idle_conns"], 128):
+        found.append(f"{where}.net.http.idle_conns_per_host: {flat['net.http.idle_conns_per_host']} must not exceed net.http.idle_conns")
+    signature, issuers = flat.get("auth.signature.method"), flat.get("auth.oidc.allowed_iss")
+    if (signature and issuers) or (flat.get("auth.client_auth_required") and not signature and not issuers):
+        found.append(f"{where}.auth: client_auth_required needs signature.method or oidc.allowed_iss, and not both")
     for group in (
         ("disk.disk_util_low_wm", "disk.disk_util_high_wm", "disk.disk_util_max_wm"),
         ("space.cleanupwm", "space.lowwm", "space.highwm", "space.out_of_space"),
@@ -600,7 +615,7 @@ def _comparable(name: str, value: Any, keys: Mapping[str, Kind]) -> Any:
     if value is None or value == {}:
         return None
     try:
-        return keys[name].read(value)
+        return keys[name].read(value) or None  # what is 0, false or empty a daemon may leave out of its answer
     except ValueError:  # a running daemon may write what nobody may declare
         return value
 

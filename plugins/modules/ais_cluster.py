@@ -119,7 +119,8 @@ options:
   config:
     description:
       - Cluster configuration, by section, as AIStore's own; C(features) is a list of names. Unknown keys, keys of former versions and
-        values that a daemon would not start with are refused.
+        values that a daemon would not start with are refused. What is not given here goes back to what the role C(slipway.mlops.aistore) starts
+        a new cluster with where that says something of it, and stays as it is otherwise. O(state=buckets) leaves all of it.
     type: dict
     default: {}
   buckets:

@@ -38,6 +38,9 @@ def test_what_a_daemon_itself_says_is_what_can_be_declared() -> None:
         {"versioning": {"enabled": True, "validate_warm_get": True}},
         {"versioning": {"enabled": True, "validate_warm_get": False}},
         {"features": ["S3-Reverse-Proxy", "Fsync-PUT"]},
+        {"timeout": {}, "net": {"http": {}}},
+        {"timeout": {"ec_streams_time": "-1s", "object_md": "0s"}},
+        {"auth": {"client_auth_required": True, "signature": {"method": "HS256"}}},
     ],
 )
 def test_what_can_be_has_no_problem(config: dict) -> None:
@@ -49,6 +52,16 @@ def test_what_can_be_has_no_problem(config: dict) -> None:
     [
         ({"mirror": {"copies": True}}, ["mirror.copies"]),
         ({"log": {"level": "33"}}, ["log.level", "log level"]),
+        ({"log": {"level": "0"}}, ["log.level", 'from "1" to "5"']),
+        ({"log": {"level": 4}}, ["log.level", "in quotes"]),
+        ({"lru": {"dont_evict_time": "0s"}}, ["lru.dont_evict_time", "at least 1h"]),
+        ({"lso": {"walk_buffer": 8}}, ["lso.walk_buffer", "from 16 to 4096"]),
+        ({"lso": {"idle_time": "5s"}}, ["lso.quiescent", "shorter than lso.idle_time"]),
+        ({"chunks": {"objsize_limit": "4GiB", "max_monolithic_size": "1GiB"}}, ["chunks.objsize_limit", "chunks.max_monolithic_size"]),
+        ({"timeout": {"ec_streams_time": "1m"}}, ["timeout.ec_streams_time", "at least 5m"]),
+        ({"net": {"http": {"idle_conns": 64}}}, ["net.http.idle_conns_per_host", "net.http.idle_conns"]),
+        ({"keepalivetracker": {"proxy": {"interval": "4s"}}}, ["keepalivetracker.proxy.interval", "at least timeout.max_keepalive"]),
+        ({"auth": {"client_auth_required": True}}, ["auth", "signature.method or oidc.allowed_iss"]),
         ({"auth": {"required_claims": {"aud": "ais"}}}, ["auth.required_claims.aud", "a list of strings"]),
         ({"auth": {"required_claims": {"aud": [1]}}}, ["auth.required_claims.aud", "a list of strings"]),
         ({"net": {"http": {"server_crt": 5}}}, ["net.http.server_crt", "a string"]),
@@ -111,6 +124,23 @@ def test_sizes_count_in_powers_of_1024(text: str, expected: int) -> None:
 def test_a_cluster_that_says_the_same_otherwise_is_unchanged() -> None:
     same = {"log": {"to_stderr": False}, "lru": {"dont_evict_time": "120m"}, "memsys": {"min_free": "1024mb", "default_buf": "0B", "hk_time": "0s"}}
     assert [item.name for item in configuration.differences(same, [], LIVE) if item.name not in ("features", "timeout.send_file_time")] == []
+
+
+def test_what_a_daemon_leaves_out_of_its_answer_is_zero() -> None:
+    nothing = {"timeout": {"object_md": "0s"}, "chunks": {"checkpoint_every": 0}, "tracing": {"enabled": False, "attributes": {}}}
+    found = [item.name for item in configuration.differences(nothing, [], LIVE)]
+    assert not [name for name in found if name.startswith(("timeout.object_md", "chunks", "tracing"))]
+
+
+def test_what_a_new_cluster_starts_with_is_kept_where_nothing_else_is_declared() -> None:
+    live = {**LIVE, "rebalance": {**LIVE["rebalance"], "enabled": False}, "lru": {**LIVE["lru"], "enabled": True}}
+    found = [item.name for item in configuration.differences({}, [], live)]
+    assert "rebalance.enabled" in found
+    assert "lru.enabled" not in found
+
+
+def test_a_feature_that_is_named_twice_is_one() -> None:
+    assert configuration.feature_bits(["S3-API-via-Root", "S3-API-via-Root"]) == configuration.feature_bits(["S3-API-via-Root"])
 
 
 def test_differences_name_setting_and_both_values() -> None:
@@ -183,7 +213,7 @@ def test_a_bucket_differs_only_in_what_is_declared() -> None:
     assert [item.name for item in configuration.bucket_differences({"mirror": {"enabled": True}}, live)] == ["mirror.enabled"]
 
 
-@pytest.mark.parametrize("section", [{"rebalance": {"compression": "never"}}, {"fshc": {"error_limit": 3}}])
+@pytest.mark.parametrize("section", [{"rebalance": {"compression": "never"}}, {"fshc": {"error_limit": 3}}, {"rebalance": {}}])
 def test_a_part_of_a_section_turns_nothing_off(section: dict[str, Any]) -> None:
     made = configuration.initial(section, {}, [])
     assert (made["rebalance"]["enabled"], made["fshc"]["enabled"]) == (True, True)
