@@ -196,6 +196,8 @@ def problems(wanted: Wanted) -> list[str]:
     """Everything that the declaration alone shows to be wrong, each with the variable to change."""
     found = _name_problems(wanted) + _member_problems(wanted) + _path_problems(wanted) + _access_problems(wanted)
     found += configuration.problems(wanted.config)
+    if wanted.version and _version(wanted.version) == (0, 0):
+        found.append(f"aistore_version: {wanted.version!r} is not a version such as 5.0; a way back would not be told from a way forward")
     found += _backend_problems(wanted)
     found += bucket_problems(wanted)
     return found
@@ -255,6 +257,9 @@ def _path_problems(wanted: Wanted) -> list[str]:
     for target in wanted.targets:
         if target in wanted.mountpaths_by_target:
             has = wanted.mountpaths_by_target[target]
+            if not isinstance(has, (list, tuple)) or not all(isinstance(path, str) for path in has):
+                found.append(f"aistore_mountpaths_by_target.{target}: expected a list of mount points, got {has!r}")
+                continue
             missing, more = sorted(set(paths) - set(has)), sorted(set(has) - set(paths))
             if missing:
                 found.append(f"target {target}: lacks {', '.join(missing)} of aistore_mountpaths (its disks: {', '.join(sorted(has)) or 'none'})")
@@ -276,9 +281,11 @@ def _access_problems(wanted: Wanted) -> list[str]:
             address = wanted.public_addresses.get(node, "")
             if not address:
                 found.append(f"aistore_public_addresses: node {node} has none; with aistore_access {wanted.access} clients are redirected to it")
+            elif not isinstance(address, str):
+                found.append(f"aistore_public_addresses: expected an address of node {node}, got {address!r}")
             elif wanted.access == "load_balancer" and not _is_ip(address):
                 found.append(f"aistore_public_addresses: {address!r} of node {node} must be an IP address, the load balancer is asked for it")
-    used = [address for node, address in wanted.public_addresses.items() if node in wanted.targets]
+    used = [str(address) for node, address in wanted.public_addresses.items() if node in wanted.targets]
     for address in sorted({address for address in used if used.count(address) > 1}):
         found.append(f"aistore_public_addresses: {address} is given to several nodes")
     for number, cidr in enumerate(wanted.client_cidrs):
@@ -308,7 +315,7 @@ def _is_range(text: str) -> bool:
         ipaddress.ip_network(text, strict=False)
     except ValueError:
         return False
-    return "/" in text
+    return text.rpartition("/")[2].isdigit()  # a mask is none to Kubernetes
 
 
 def _backend_problems(wanted: Wanted) -> list[str]:
@@ -318,6 +325,14 @@ def _backend_problems(wanted: Wanted) -> list[str]:
             found.append(f"aistore_backends.{name}: AIStore 5.0 has no such backend ({', '.join(configuration.BACKENDS)})")
         if not isinstance(backend, Mapping) or not backend.get("secret"):
             found.append(f"aistore_backends.{name}.secret: names no Secret; the daemons take the credentials from one in their namespace")
+            continue
+        for key, value in backend.items():
+            if key not in ("secret", "file_key"):
+                found.append(f"aistore_backends.{name}.{key}: there is no such entry; a backend has secret and file_key")
+            elif not isinstance(value, str) or not value:
+                found.append(f"aistore_backends.{name}.{key}: expected a name, got {value!r}")
+        if "file_key" in backend and name != "gcp":
+            found.append(f"aistore_backends.{name}.file_key: is for gcp; the keys of the Secret become environment variables")
     return found
 
 
@@ -340,6 +355,9 @@ def bucket_problems(wanted: Wanted) -> list[str]:
         if provider != "ais" and provider not in wanted.backends:
             found.append(f"{where}.provider: {provider} is not among aistore_backends ({', '.join(wanted.backends) or 'none'})")
         found += configuration.bucket_problems(properties, where, len(wanted.mountpaths), len(wanted.targets))
+    for number, name in enumerate(wanted.buckets_absent):
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
+            found.append(f"aistore_buckets_absent[{number}]: {name!r} is not the name of a bucket; nothing would be destroyed")
     return found
 
 

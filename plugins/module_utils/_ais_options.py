@@ -46,9 +46,9 @@ def wanted(params: Mapping[str, Any]) -> Wanted:
     given = {field.name: params[field.name] for field in fields(Wanted) if params.get(field.name) is not None}
     if not given.get("initial_primary"):
         given["initial_primary"] = min(given.get("proxies") or [""])
-    lists = [tuple(sorted(paths)) for paths in (given.get("mountpaths_by_target") or {}).values()]
-    if not any(lists):
+    lists = [tuple(sorted(map(str, paths))) for paths in (given.get("mountpaths_by_target") or {}).values() if isinstance(paths, (list, tuple))]
+    if lists and not any(lists):
         given["mountpaths_by_target"] = {}
-    elif not given.get("mountpaths"):
+    elif lists and not given.get("mountpaths"):
         given["mountpaths"] = list(Counter(lists).most_common(1)[0][0])
     return Wanted(**given)

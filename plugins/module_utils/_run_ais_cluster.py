@@ -9,7 +9,7 @@ import math
 import os
 import socket
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -50,15 +50,7 @@ def run(call: Call) -> dict[str, Any]:
 
 
 def _planned(call: Call, declared: Wanted) -> dict[str, Any]:
-    found = problems(declared) + [
-        f"aistore_maintenance: {node} is not among aistore_targets ({', '.join(declared.targets)})"
-        for node in call.params["maintenance"]
-        if node not in declared.targets
-    ]
-    if len(set(call.params["maintenance"])) >= len(declared.targets) > 0:
-        found.append("aistore_maintenance: names every target; at least one has to stay in service")
-    if call.params["maintenance"] and not configuration.moves_data(declared.config):
-        found.append("aistore_maintenance: with aistore_config.rebalance.enabled false its objects would not be moved to the other targets; set it to true")
+    found = _declared_problems(declared, call.params["maintenance"])
     running = look(call.cluster, declared.name, declared.namespace).state
     found += live_problems(
         declared,
@@ -72,6 +64,18 @@ def _planned(call: Call, declared: Wanted) -> dict[str, Any]:
     if found:
         raise Refused(found)
     return {"changed": False, "layout": {**layout(declared), "api_servers": _api_servers(call)}}
+
+
+def _declared_problems(declared: Wanted, maintenance: Sequence[str]) -> list[str]:
+    """What the declaration alone shows to be wrong."""
+    found = problems(declared) + [
+        f"aistore_maintenance: {node} is not among aistore_targets ({', '.join(declared.targets)})" for node in maintenance if node not in declared.targets
+    ]
+    if len(set(maintenance)) >= len(declared.targets) > 0:
+        found.append("aistore_maintenance: names every target; at least one has to stay in service")
+    if maintenance and not configuration.moves_data(declared.config):
+        found.append("aistore_maintenance: with aistore_config.rebalance.enabled false its objects would not be moved to the other targets; set it to true")
+    return found
 
 
 def _api_servers(call: Call) -> list[str]:
@@ -151,6 +155,9 @@ class _Present:
             raise Refused([f"there is no AIStore cluster {self._wanted.name} in namespace {self._wanted.namespace}"])
         if self._call.params["state"] == "buckets":
             return self._buckets_alone(found)
+        # A task of its own may come without the one that plans.
+        if refused := _declared_problems(self._wanted, self._maintenance):
+            raise Refused(refused)
         if self._call.check_mode:
             self._predict(found)
             return found

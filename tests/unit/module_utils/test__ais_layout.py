@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils import _ais_layout as layout
+from ansible_collections.slipway.mlops.plugins.module_utils import _ais_options as options
 from ansible_collections.slipway.mlops.plugins.module_utils._ais_layout import Wanted
 
 NODES = ["w1", "w2", "w3"]
@@ -153,6 +154,14 @@ def test_the_namespace_is_as_strict_as_the_pods_allow(over: dict[str, Any], leve
         ({"backends": {"s3": {"secret": "x"}}}, ["aistore_backends.s3", "no such backend (aws, azure, gcp, oci)"]),
         ({"backends": {"aws": {}}}, ["aistore_backends.aws.secret", "names no Secret"]),
         ({"buckets": [{"name": "abc", "provider": "aws"}]}, ["aws is not among aistore_backends"]),
+        ({"backends": {"gcp": {"secret": "x", "key_file": "key.json"}}}, ["aistore_backends.gcp.key_file", "no such entry"]),
+        ({"backends": {"gcp": {"secret": "x", "file_key": None}}}, ["aistore_backends.gcp.file_key", "got None"]),
+        ({"backends": {"aws": {"secret": "x", "file_key": "key"}}}, ["aistore_backends.aws.file_key", "is for gcp"]),
+        ({"buckets_absent": ["old", "ais://older"]}, ["aistore_buckets_absent[1]", "'ais://older'", "nothing would be destroyed"]),
+        ({"version": "latest"}, ["aistore_version", "'latest' is not a version"]),
+        ({"client_cidrs": ["10.0.0.0/255.0.0.0"]}, ["aistore_client_cidrs[0]", "not an address range"]),
+        ({"access": "host_port", "public_addresses": {**ADDRESSES, "w2": ["10.0.0.2"]}}, ["aistore_public_addresses", "node w2, got ['10.0.0.2']"]),
+        ({"mountpaths_by_target": {"w1": DISKS, "w2": "/ais/disk0", "w3": DISKS}}, ["aistore_mountpaths_by_target.w2", "expected a list"]),
     ],
 )
 def test_what_cannot_work_is_refused_by_the_variable_to_change(over: dict[str, Any], words: list[str]) -> None:
@@ -160,6 +169,13 @@ def test_what_cannot_work_is_refused_by_the_variable_to_change(over: dict[str, A
     assert len(found) == 1, found
     for word in words:
         assert word in found[0]
+
+
+@pytest.mark.parametrize("has", [None, 5, "/ais/disk0", [1, "/ais/disk0"]])
+def test_what_is_no_list_of_disks_is_refused_and_no_traceback(has: object) -> None:
+    params = {"name": "ais", "namespace": "ais", "targets": ["w1"], "proxies": ["w1"], "proxies_min": 1, "mountpaths_by_target": {"w1": has}}
+    found = layout.problems(options.wanted({**params, "mountpaths": DISKS}))
+    assert found == [f"aistore_mountpaths_by_target.w1: expected a list of mount points, got {has!r}"]
 
 
 def test_clients_outside_are_let_in_by_their_addresses_or_by_no_policy_at_all() -> None:

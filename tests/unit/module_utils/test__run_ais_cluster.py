@@ -370,7 +370,7 @@ def test_a_target_is_not_taken_out_where_the_cluster_would_not_move_its_objects(
     cluster.config["rebalance"] = {"enabled": False}
     if not over:
         cluster.new_template("aisnode:5.1")
-    with pytest.raises(ClusterError, match=r"the cluster has rebalance\.enabled false and would not move its objects"):
+    with pytest.raises((ClusterError, Refused), match=r"rebalance\.enabled false"):
         run(cluster, config={"rebalance": {"enabled": False}}, **over)
     assert cluster.told == []
     if not over:
@@ -388,6 +388,24 @@ def test_the_only_target_restarts_without_maintenance() -> None:
     cluster.new_template("aisnode:5.1", only="target-w1")
     assert run(cluster, targets=["w1"])["ready"] is True
     assert cluster.told == [("delete", "ais-ais-target-w1-0", 0)]
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+@pytest.mark.parametrize(
+    ("over", "words"),
+    [
+        ({"config": {"lru": {"enabld": True}}}, "aistore_config.lru.enabld: AIStore 5.0 has no such setting"),
+        ({"config": {"features": ["S3-Reverse"]}}, "did you mean S3-Reverse-Proxy"),
+        ({"buckets": [{"name": "training", "mirror": {"copis": 2}}]}, r"aistore_buckets\[0\].mirror.copis: AIStore 5.0 has no such setting"),
+        ({"maintenance": ["w4"]}, "aistore_maintenance: w4 is not among"),
+    ],
+)
+def test_a_declaration_that_nobody_planned_is_refused_all_the_same(over: dict[str, Any], words: str, check_mode: bool) -> None:
+    cluster = FakeAis()
+    cluster.buckets["training"] = {}
+    with pytest.raises(Refused, match=words):
+        run(cluster, check_mode=check_mode, **over)
+    assert cluster.told == []
 
 
 def test_a_target_that_serves_against_the_declaration_is_a_problem() -> None:
@@ -477,7 +495,7 @@ def test_a_service_that_no_load_balancer_serves_is_named() -> None:
 
 
 def test_the_addresses_of_load_balancers_are_waited_for() -> None:
-    outside: dict[str, Any] = {"access": "load_balancer", "public_addresses": dict.fromkeys(NODES, "192.0.2.11")}
+    outside: dict[str, Any] = {"access": "load_balancer", "public_addresses": {node: f"192.0.2.1{number}" for number, node in enumerate(NODES)}}
     cluster = FakeAis()
     service, ref = balanced("ais-ais-proxy", "")
     cluster.put(service)

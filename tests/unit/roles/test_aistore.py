@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -35,7 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no_policy": {"network_policy_is_enabled": False},
     "somaxconn": {"somaxconn": 100000},
     "two_targets": {"targets": NODES[:2]},
-    "backends": {"backends": {"aws": {"secret": "s3-credentials"}, "gcp": {"secret": "gcp", "file_key": "key.json"}}},
+    "backends": {"backends": {"aws": {"secret": "s3-credentials"}, "gcp": {"secret": "gcp.prod", "file_key": "key.json"}}},
 }
 
 
@@ -106,6 +107,7 @@ def test_one_stateful_set_per_node_and_role_pinned_and_locked(rendered: dict[str
         assert daemon["securityContext"] == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert "limits" not in daemon["resources"]
+        assert [volume["name"] for volume in spec["volumes"] if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", volume["name"])] == []
     assert not [item for item in rendered[variant] if item["kind"] in ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")]
 
 
