@@ -52,7 +52,8 @@ def _unproved(proof: Mapping[str, Any]) -> list[str]:
 def _reason(result: Mapping[str, Any], is_proved: bool) -> str:
     if result["problems"]:
         return "; ".join(result["problems"])
-    proved = "; an object of 8 MiB came back byte for byte through another proxy and S3" if is_proved else ""
+    way = "another proxy" if sum(facts["role"] == PROXY for facts in result["daemons"]) > 1 else "its proxy"
+    proved = f"; an object of 8 MiB came back byte for byte through {way} and S3" if is_proved else ""
     return f"{len(result['daemons'])} daemons in cluster {result['uuid']}, map version {result['smap_version']}{proved}"
 
 

@@ -62,10 +62,18 @@ def problem_of(disk, owner, mounted, data_directory, marker):
     return ""
 
 
+def judged(disk, *about):
+    """As problem_of, with what the disk itself says no to: one that fails, or is full."""
+    try:
+        return problem_of(disk, *about)
+    except OSError as error:
+        return f"{disk['path']} is mounted and cannot be used: {error.strerror} ({error.filename})."
+
+
 def main():
     disks, owner = json.loads(os.environ["DISKS"]), json.loads(os.environ["OWNER"])
     mounted = mounts()
-    problems = [problem_of(disk, owner, mounted, os.environ["DATA_DIRECTORY"], os.environ["MARKER"]) for disk in disks]
+    problems = [judged(disk, owner, mounted, os.environ["DATA_DIRECTORY"], os.environ["MARKER"]) for disk in disks]
     found = [mounted.get(os.path.join(VOLUMES, disk["volume"]), ("", "")) for disk in disks]
     devices = [mount[0] if mount[1] == "/" else "" for mount in found]
     for disk, device in zip(disks, devices):

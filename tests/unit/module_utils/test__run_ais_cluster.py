@@ -476,6 +476,13 @@ def test_the_info_module_reads_and_judges() -> None:
     assert "ais-ais-target-w2-0" in found["reason"] and "wrong bytes" in found["reason"]
 
 
+@pytest.mark.parametrize(("proxies", "way"), [(NODES, "another proxy"), (["w2"], "its proxy")])
+def test_the_reason_tells_through_how_many_proxies_was_proved(proxies: list[str], way: str) -> None:
+    cluster = FakeAis(proxies=proxies)
+    found = info_module.run(Call(info_options(proof={"changed": False}), cluster=cluster, clock=cluster.clock))
+    assert found["reason"].endswith(f"; an object of 8 MiB came back byte for byte through {way} and S3")
+
+
 def balanced(name: str, asked: str) -> tuple[dict[str, Any], Ref]:
     labels = {"app.kubernetes.io/name": "aistore", "app.kubernetes.io/instance": "ais"}
     meta = {"name": name, "namespace": "ais", "labels": labels}

@@ -54,6 +54,14 @@ def test_the_bucket_is_there_before_the_loaders_and_nothing_else_is_changed_for_
     assert (last["state"], last["buckets_absent"]) == ("buckets", ["{{ aistore_loader_bucket }}"])
 
 
+def test_what_a_killed_load_left_does_not_stand_for_the_next() -> None:
+    tasks = yaml.safe_load((ROLES / "aistore" / "tasks" / "load.yml").read_text(encoding="utf-8"))
+    number = next(number for number, task in enumerate(tasks) if "block" in task)
+    before, sent = tasks[number - 1]["slipway.mlops.k8s_manifests"], tasks[number]["block"][1]["slipway.mlops.k8s_manifests"]
+    assert before["state"] == "absent"
+    assert [before[key] for key in ("name", "namespace", "manifests")] == [sent[key] for key in ("name", "namespace", "manifests")]
+
+
 def test_a_load_whose_result_would_be_lost_is_refused_before_it_begins() -> None:
     tasks = yaml.safe_load((ROLES / "aistore" / "tasks" / "load.yml").read_text(encoding="utf-8"))
     assert tasks[0]["ansible.builtin.assert"]["that"] == "aistore_loader_seconds <= 3600"
