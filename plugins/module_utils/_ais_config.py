@@ -276,8 +276,11 @@ FEATURES = (
 # What a new cluster starts with where the inventory says nothing: AIStore's production values (cmd/aisinit/config.go), with logs on stderr so that
 # `kubectl logs` shows them, and S3 answered by the proxies themselves, so that clients need not reach every target.
 BASE: dict[str, Any] = {
+    # This, `fshc.enabled` and `rebalance.enabled` a daemon takes for 0 (no object is too small for slices) and false as soon as anything else of
+    # their sections is said.
+    "ec": {"objsize_limit": 262144},
     "features": ["S3-Reverse-Proxy"],
-    "fshc": {"enabled": True},  # this and `rebalance.enabled` a daemon takes for false as soon as anything else of their sections is said
+    "fshc": {"enabled": True},
     "log": {"to_stderr": True},
     "memsys": {"min_free": "2GiB", "default_buf": "64KiB", "hk_time": "3m"},
     "net": {"http": {"chunked_transfer": True, "idle_conn_time": "20s", "idle_conns_per_host": 128, "idle_conns": 4096}},

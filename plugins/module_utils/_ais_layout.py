@@ -351,7 +351,7 @@ def bucket_problems(wanted: Wanted) -> list[str]:
         if name in wanted.buckets_absent:
             found.append(f"{where}.name: {name} is also named in aistore_buckets_absent")
         properties = {key: value for key, value in bucket.items() if key not in ("name", "provider")}
-        provider = bucket.get("provider", "ais")
+        provider = str(bucket.get("provider", "ais"))
         if provider != "ais" and provider not in wanted.backends:
             found.append(f"{where}.provider: {provider} is not among aistore_backends ({', '.join(wanted.backends) or 'none'})")
         found += configuration.bucket_problems(properties, where, len(wanted.mountpaths), len(wanted.targets))

@@ -221,5 +221,10 @@ def test_a_part_of_a_section_turns_nothing_off(section: dict[str, Any]) -> None:
     assert configuration.initial({name: {"enabled": False}}, {}, [])[name]["enabled"] is False
 
 
+def test_a_new_cluster_takes_the_same_part_of_the_section_ec_as_one_that_runs() -> None:
+    assert configuration.initial({"ec": {"enabled": True}}, {}, [])["ec"]["objsize_limit"] == LIVE["ec"]["objsize_limit"]
+    assert configuration.initial({"ec": {"objsize_limit": 0}}, {}, [])["ec"]["objsize_limit"] == 0
+
+
 def test_whether_objects_move_is_told_of_the_whole_configuration() -> None:
     assert [configuration.moves_data(config) for config in ({}, {"rebalance": {}}, {"rebalance": {"enabled": False}})] == [True, True, False]

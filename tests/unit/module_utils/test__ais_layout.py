@@ -154,6 +154,7 @@ def test_the_namespace_is_as_strict_as_the_pods_allow(over: dict[str, Any], leve
         ({"backends": {"s3": {"secret": "x"}}}, ["aistore_backends.s3", "no such backend (aws, azure, gcp, oci)"]),
         ({"backends": {"aws": {}}}, ["aistore_backends.aws.secret", "names no Secret"]),
         ({"buckets": [{"name": "abc", "provider": "aws"}]}, ["aws is not among aistore_backends"]),
+        ({"buckets": [{"name": "abc", "provider": ["aws"]}]}, ["['aws'] is not among aistore_backends"]),
         ({"backends": {"gcp": {"secret": "x", "key_file": "key.json"}}}, ["aistore_backends.gcp.key_file", "no such entry"]),
         ({"backends": {"gcp": {"secret": "x", "file_key": None}}}, ["aistore_backends.gcp.file_key", "got None"]),
         ({"backends": {"aws": {"secret": "x", "file_key": "key"}}}, ["aistore_backends.aws.file_key", "is for gcp"]),
