@@ -37,6 +37,12 @@ ARGUMENTS: dict[str, Any] = {
 
 PERIOD = 1.0  # seconds between two looks
 MEND_PERIOD = 20.0  # seconds between two attempts to finish a rebalance; names are cached for up to a minute
+# Annotations of a node. Flannel's interface has the first address of the node's range.
+CALICO_TUNNELS = tuple(
+    f"projectcalico.org/{name}"
+    for name in ("IPv4IPIPTunnelAddr", "IPv4VXLANTunnelAddr", "IPv6VXLANTunnelAddr", "IPv4WireguardInterfaceAddr", "IPv6WireguardInterfaceAddr")
+)
+FLANNEL = "flannel.alpha.coreos.com/backend-type"
 CALM = 15.0  # seconds before a line is said again with other figures
 
 
@@ -52,9 +58,10 @@ def run(call: Call) -> dict[str, Any]:
 def _planned(call: Call, declared: Wanted) -> dict[str, Any]:
     found = _declared_problems(declared, call.params["maintenance"])
     running = look(call.cluster, declared.name, declared.namespace).state
+    nodes = call.cluster.list("v1", "Node").items
     found += live_problems(
         declared,
-        call.cluster.list("v1", "Node").items,
+        nodes,
         _stateful_sets(call, declared),
         [facts["version"] for facts in running.daemons if facts.get("version")],
         running.primary,
@@ -63,7 +70,7 @@ def _planned(call: Call, declared: Wanted) -> dict[str, Any]:
     )
     if found:
         raise Refused(found)
-    return {"changed": False, "layout": {**layout(declared), "api_servers": _api_servers(call)}}
+    return {"changed": False, "layout": {**layout(declared), "api_servers": _api_servers(call, nodes)}}
 
 
 def _declared_problems(declared: Wanted, maintenance: Sequence[str]) -> list[str]:
@@ -78,13 +85,27 @@ def _declared_problems(declared: Wanted, maintenance: Sequence[str]) -> list[str
     return found
 
 
-def _api_servers(call: Call) -> list[str]:
-    """Addresses from which pods are asked through the API server; none where they may not be read."""
+def _api_servers(call: Call, nodes: Sequence[Object]) -> list[str]:
+    """Addresses from which pods are asked through the API server, those of its nodes' tunnels among them; none where they may not be read."""
     try:
         found = call.cluster.get(Ref("discovery.k8s.io/v1", "EndpointSlice", "default", "kubernetes"))
     except Forbidden:
         return []
-    return sorted(address for endpoint in (found or {}).get("endpoints") or [] for address in endpoint.get("addresses") or [])
+    servers = {address for endpoint in (found or {}).get("endpoints") or [] for address in endpoint.get("addresses") or []}
+    return sorted(servers.union(*(_tunnel_addresses(node) for node in nodes if servers & set(_addresses(node)))))
+
+
+def _addresses(node: Object) -> list[str]:
+    return [item["address"] for item in (node.get("status") or {}).get("addresses") or []]
+
+
+def _tunnel_addresses(node: Object) -> list[str]:
+    """What a node's own connections to pods of other nodes come from where the network is an overlay."""
+    notes = node["metadata"].get("annotations") or {}
+    found = [notes[key] for key in CALICO_TUNNELS if notes.get(key)]
+    if FLANNEL in notes:
+        found += [cidr.partition("/")[0] for cidr in (node.get("spec") or {}).get("podCIDRs") or []]
+    return found
 
 
 def _stateful_sets(call: Call, declared: Wanted) -> list[Object]:

@@ -161,7 +161,7 @@ seealso:
   - module: slipway.mlops.ais_cluster_info
 notes:
   - Needs in the namespace the rights to list StatefulSets, Pods, Services and Events, to delete Pods, to read C(pods/log), and C(pods/proxy) with
-    get, create, update, patch and delete; C(nodes) list and C(storageclasses) list for O(state=planned).
+    get, create, update, patch and delete; for O(state=planned) C(nodes) list, C(storageclasses) list, and in the namespace C(default) C(endpointslices) get.
 """
 
 EXAMPLES = r"""

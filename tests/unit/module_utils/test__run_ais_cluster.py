@@ -560,6 +560,27 @@ def test_planned_refuses_everything_at_once_and_sends_nothing() -> None:
     assert cluster.told == [] and cluster.writes() == []
 
 
+@pytest.mark.parametrize(
+    ("annotations", "tunnel"),
+    [
+        ({}, []),
+        ({"projectcalico.org/IPv4VXLANTunnelAddr": "10.244.7.64"}, ["10.244.7.64"]),
+        ({"projectcalico.org/IPv4IPIPTunnelAddr": "10.244.7.1", "projectcalico.org/IPv4VXLANTunnelAddr": ""}, ["10.244.7.1"]),
+        ({"flannel.alpha.coreos.com/backend-type": "vxlan"}, ["10.244.9.0"]),
+    ],
+)
+def test_the_api_server_gets_in_from_its_tunnel_too(annotations: dict[str, str], tunnel: list[str]) -> None:
+    cluster = FakeAis()
+    for number, name in enumerate(["cp1", *NODES]):
+        notes = annotations if name == "cp1" else dict.fromkeys(annotations, f"10.244.1{number}.0")  # those of other nodes stay out
+        cluster.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "annotations": notes}, "spec": {"podCIDRs": [f"10.244.{9 + number}.0/24"]}})
+        cluster.objects[Ref("v1", "Node", "", name)]["status"] = {"addresses": [{"type": "InternalIP", "address": f"192.0.2.{number}"}]}
+    meta = {"name": "kubernetes", "namespace": "default"}
+    cluster.put({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": meta, "endpoints": [{"addresses": ["192.0.2.0"]}]})
+    result = run(cluster, state="planned", state_path="/var/lib/ais")
+    assert result["layout"]["api_servers"] == sorted(["192.0.2.0", *tunnel])
+
+
 def test_the_running_cluster_says_which_proxy_must_not_leave() -> None:
     cluster = FakeAis()
     with pytest.raises(Refused) as refused:
