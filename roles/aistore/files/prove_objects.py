@@ -5,7 +5,9 @@
 Environment: PROXIES (JSON list of URLs), S3_URL, BUCKET, SIZE (bytes). The last line of output is a JSON object, or says what is wrong.
 """
 
+import contextlib
 import hashlib
+import http.client
 import json
 import os
 import signal
@@ -45,7 +47,7 @@ def call(method, url, data=None, late=None, fine=()):
         if error.code in fine:
             return b""
         sys.exit(f"{method} {url}: {error.code} {error.read(300).decode('utf-8', 'replace')}")
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         sys.exit(f"{method} {url}: {error}")
 
 
@@ -73,8 +75,12 @@ def main():
             if found != data:
                 sys.exit(f"read through {way} ({url}): {len(found)} bytes with sha256 {hashlib.sha256(found).hexdigest()}, written {size} with {digest}")
         call("DELETE", f"{reader}/v1/objects/{bucket}/proof?provider=ais")
-    finally:
-        act("DELETE", f"{writer}/v1/buckets/{bucket}?provider=ais", "destroy-bck")
+    except BaseException:
+        # What went wrong first is what is told, whatever becomes of the bucket.
+        with contextlib.suppress(SystemExit):
+            act("DELETE", f"{writer}/v1/buckets/{bucket}?provider=ais", "destroy-bck")
+        raise
+    act("DELETE", f"{writer}/v1/buckets/{bucket}?provider=ais", "destroy-bck")
     seconds = round(time.monotonic() - started, 3)
     print(json.dumps({"bytes": size, "sha256": digest, "written_through": writer, "read_through": [reader, s3], "seconds": seconds}))
 

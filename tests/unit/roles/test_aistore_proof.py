@@ -29,7 +29,7 @@ class Proxy(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.buckets: dict[str, dict[str, bytes]] = {}
-        self.spoils = False
+        self.spoils = self.breaks = False
         self.asked, self.held = threading.Event(), threading.Event()
         self.held.set()
 
@@ -58,6 +58,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_DELETE(self) -> None:
         parts = self.path.split("?")[0].split("/")
+        if self.server.breaks:
+            self.answer(500, b"a target is away")
+            return
         if parts[2] == "buckets":
             del self.server.buckets[parts[3]]
         else:
@@ -77,6 +80,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         bucket, name = self.path.split("?")[0].split("/")[-2:]
         data = self.server.buckets[bucket][name]
+        if self.server.breaks:
+            self.answer(200, data[:100], **{"Content-Length": str(len(data))})  # and the connection ends
+            return
         self.answer(200, b"x" + data[1:] if self.server.spoils else data)
 
 
@@ -109,6 +115,15 @@ def test_other_bytes_are_told_and_nothing_stays(proxy: Proxy) -> None:
     assert process.returncode == 1
     assert "read through another proxy" in err
     assert proxy.buckets == {}
+
+
+def test_what_went_wrong_first_is_told_though_the_bucket_cannot_be_destroyed(proxy: Proxy) -> None:
+    proxy.breaks = True
+    process = start(proxy)
+    _out, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert err.strip().splitlines()[-1].startswith("GET ") and "IncompleteRead(100 bytes read" in err
+    assert "Traceback" not in err
 
 
 def test_the_bucket_of_a_proof_that_was_killed_stops_no_later_one(proxy: Proxy) -> None:
