@@ -20,6 +20,7 @@ from ._kinds import BUILT_IN, home, nearest
 from ._model import Object
 
 ONCE_KINDS = {("batch/v1", "Job")}
+DEEPEST = 200  # levels of mappings and lists; the deepest built-in schemas have some thirty
 LARGEST = 1_500_000  # bytes of JSON; etcd refuses more than 1.5 MiB with all that the server adds
 
 _DATA_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
@@ -40,12 +41,17 @@ def problems_of(document: Any) -> list[str]:
     problems = list(_name(document, metadata)) + list(_kind(document)) + list(_policy(document, metadata))
     # What a definition or a custom resource calls nodeSelector or limits may be anything; their own schema judges it.
     kind = (document["apiVersion"], document["kind"])
-    problems += _walk(document, "", known=kind in BUILT_IN and kind != _DEFINITION)
+    try:
+        problems += _walk(document, "", known=kind in BUILT_IN and kind != _DEFINITION)
+    except RecursionError:
+        return [f"is nested more than {DEEPEST} levels deep, or an alias (*) in it holds itself."]
     problems += _data(document)
     try:
-        size = len(json.dumps(document))
-    except (TypeError, ValueError):
-        problems.append("holds something that JSON cannot say (a date, a set or binary data; quote it).")
+        size = len(json.dumps(document, sort_keys=True, allow_nan=False, ensure_ascii=False).encode())
+    except (TypeError, ValueError, RecursionError):
+        problems.append(
+            "holds something that JSON cannot say (a date, a set, binary data, .nan, a key that is no text; quote it), or a byte that is not UTF-8."
+        )
     else:
         if size > LARGEST:
             problems.append(f"is {size / 1e6:.1f} MB; the API server's store takes 1.5 MB an object.")
@@ -92,11 +98,13 @@ def _policy(document: Object, metadata: Object) -> Iterator[str]:
         yield f'metadata.annotations["slipway.mlops/apply"]: once is for Jobs, not for a {document["kind"]}.'
 
 
-def _walk(value: Any, path: str, known: bool) -> Iterator[str]:
+def _walk(value: Any, path: str, known: bool, depth: int = 0) -> Iterator[str]:
     """Labels and annotations of the object; with a `known` schema also selectors, quantities and ports wherever they stand (pod and claim templates)."""
+    if depth > DEEPEST:
+        raise RecursionError
     if isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _walk(item, f"{path}[{index}]", known)
+            yield from _walk(item, f"{path}[{index}]", known, depth + 1)
     if not isinstance(value, dict):
         return
     for key, item in value.items():
@@ -115,8 +123,8 @@ def _walk(value: Any, path: str, known: bool) -> Iterator[str]:
             yield from _quantity(item, here)
         elif known and key == "ports" and isinstance(item, list):
             yield from _ports(item, here)
-        elif isinstance(item, (dict, list)) and key not in _FREE:
-            yield from _walk(item, here, known)
+        elif isinstance(item, (dict, list)):
+            yield from _walk(item, here, known and key not in _FREE, depth + 1)
 
 
 def _labels(items: Any, path: str, values: bool) -> Iterator[str]:
@@ -148,7 +156,7 @@ def _over(requests: Object, limits: Object, path: str) -> Iterator[str]:
 
 def _ports(ports: list[Any], path: str) -> Iterator[str]:
     """Ports of a Service or a container. Names (`targetPort: http`) are the server's to judge."""
-    seen: dict[tuple[Any, Any], int] = {}
+    seen: dict[tuple[int, str], int] = {}
     for index, item in enumerate(ports):
         if not isinstance(item, dict):
             continue
@@ -161,7 +169,7 @@ def _ports(ports: list[Any], path: str) -> Iterator[str]:
             elif not (name == "nodePort" and number == 0) and not 1 <= number <= 65535:
                 yield f"{path}[{index}].{name} {number} is outside 1 to 65535."
         if path == "spec.ports" and isinstance(item.get("port"), int):  # a Service's; a NetworkPolicy may repeat itself
-            known = seen.setdefault((item["port"], item.get("protocol", "TCP")), index)
+            known = seen.setdefault((item["port"], str(item.get("protocol", "TCP"))), index)
             if known != index:
                 yield f"{path}[{index}] repeats port {item['port']}/{item.get('protocol', 'TCP')} of {path}[{known}]."
 
@@ -186,7 +194,7 @@ def _data(document: Object) -> Iterator[str]:
             yield f"{part} is {_syntax.kind(entries)}, not a mapping."
             continue
         for key, value in entries.items():
-            if not isinstance(key, str) or not _DATA_KEY.fullmatch(key):
+            if isinstance(key, str) and not _DATA_KEY.fullmatch(key):
                 yield f'{part}: "{key}" is not a valid key: letters, digits, "-", "_", ".".'
             if not isinstance(value, str):
                 if value is not None:

@@ -94,7 +94,7 @@ def declare(document: Object, place: str, namespace: str) -> Declared:
         fold(body)
     policy = (metadata.get("annotations") or {}).get(POLICY, SET)
     if policy == ONCE:
-        metadata["name"] = f"{metadata['name'][:52]}-{digest_of(body)[:10]}"
+        metadata["name"] = f"{metadata['name'][:52].rstrip('-.')}-{digest_of(body)[:10]}"
     return Declared(ref_of(body), body, place, policy, digest_of(body))
 
 

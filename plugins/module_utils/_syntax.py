@@ -123,7 +123,8 @@ def _name(text: str, where: str) -> str | None:
 def quantity(value: Any) -> Decimal | None:
     """A quantity such as 500m, 1.5Gi or 2e3 as a number, None for what is none. 1000m and 1 are the same, as are 1Gi and 1024Mi."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return Decimal(str(value))
+        number = Decimal(str(value))
+        return number if number.is_finite() else None
     parts = _QUANTITY.fullmatch(value) if isinstance(value, str) and len(value) < 40 else None
     if parts is None:
         return None

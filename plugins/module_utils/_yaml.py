@@ -44,7 +44,23 @@ class StrictLoader(_Loader):  # type: ignore[misc]
             seen[name] = line
 
 
+def _typed(tag: str) -> None:
+    """What does not fit its tag (`!!int x`), or looks like a number and is none (`0x_`), is the text's mistake; PyYAML would let Python's own error out."""
+    construct = StrictLoader.yaml_constructors[tag]
+
+    def told(loader: Any, node: Any) -> Any:
+        try:
+            return construct(loader, node)
+        except (ValueError, LookupError, AttributeError):
+            kind = tag.rpartition(":")[2]
+            raise YamlError(f"line {node.start_mark.line + 1}: what stands there is no {kind}; quote it if it is text") from None
+
+    StrictLoader.add_constructor(tag, told)
+
+
 if yaml is not None:
+    for _name in ("bool", "int", "float", "timestamp"):
+        _typed("tag:yaml.org,2002:" + _name)
     StrictLoader.yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
         for first, resolvers in _Loader.yaml_implicit_resolvers.items()
@@ -66,9 +82,15 @@ def documents(text: str) -> Iterator[Any]:
         line = f"line {mark.line + 1}: " if mark else ""
         written = text.splitlines()[mark.line : mark.line + 1] if mark else []
         hint = "; YAML is indented with spaces, not tabs" if any(re.match(r" *\t", one) for one in written) else ""
-        raise YamlError(f"{line}{error.problem or error.context}{hint}") from None
+        # The name of a tag, an alias or an anchor may be a password that nobody quoted.
+        problem = re.sub(r" '[^'<]{2,}'", "", str(error.problem or error.context))
+        raise YamlError(f"{line}{problem}{hint}") from None
     except yaml.YAMLError as error:
         raise YamlError(str(error).replace("\n", " ")) from None
+    except UnicodeError as error:
+        raise YamlError(f"character {getattr(error, 'start', 0) + 1} is a byte that is not UTF-8") from None
+    except RecursionError:
+        raise YamlError("it is nested too deeply") from None
 
 
 def load(text: str) -> Any:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import json
 
 import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils._manifest import documents_of, read, secret_values
@@ -99,6 +100,9 @@ def problems(manifests, **keywords):
     return refused.value.problems
 
 
+UNSAYABLE = (
+    "manifests[0]: holds something that JSON cannot say (a date, a set, binary data, .nan, a key that is no text; quote it), or a byte that is not UTF-8."
+)
 ONE = [
     # what is given, the one problem
     ("kind: A\nkind: B\n", 'document 1, line 2: key "kind" is given twice (first in line 1).'),
@@ -157,6 +161,23 @@ ONE = [
         [{**service({"port": 80}), "apiVersion": "apps/v1", "kind": "Deployment", "spec": {"selector": {"matchLabels": {"a": 1}}}}],
         'manifests[0]: spec.selector.matchLabels["a"] is a number, not text; write it in quotes ("1").',
     ),
+    ("a: !!int x\n", "document 1, line 1: what stands there is no int; quote it if it is text."),
+    ("---\n---\na:\n- 0x_\n", "document 2, line 4: what stands there is no int; quote it if it is text."),
+    ("a: !!bool x\n", "document 1, line 1: what stands there is no bool; quote it if it is text."),
+    ("a: !!timestamp x\n", "document 1, line 1: what stands there is no timestamp; quote it if it is text."),
+    ("a: " + "9" * 5000, "document 1, line 1: what stands there is no int; quote it if it is text."),
+    ("a: !canary b\n", "document 1, line 1: could not determine a constructor for the tag."),
+    ("a: caf\udce9\n", "document 1, character 7 is a byte that is not UTF-8."),
+    (
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\nspec: &a [*a]\n",
+        "document 1: is nested more than 200 levels deep, or an alias (*) in it holds itself.",
+    ),
+    ([{**config(), "spec": json.loads("[" * 300 + "]" * 300)}], "manifests[0]: is nested more than 200 levels deep, or an alias (*) in it holds itself."),
+    ([{**config(), "kind": "Secret", "stringData": {"a": "caf\udce9"}}], UNSAYABLE),
+    ([{**config(), "spec": float("nan")}], UNSAYABLE),
+    ([pod(resources={"limits": {1: 1, "cpu": 1}})], UNSAYABLE),
+    ([{**STORAGE_CLASS, "parameters": {1: "a"}}], "manifests[0]: parameters.1: the key is a number; quote it."),
+    ([{**config(), "data": {1: "a"}}], "manifests[0]: data.1: the key is a number; quote it."),
     ([{**config(), "data": {"a": "x" * 1_600_000}}], "manifests[0]: is 1.6 MB; the API server's store takes 1.5 MB an object."),
 ]
 
@@ -164,6 +185,12 @@ ONE = [
 @pytest.mark.parametrize(("manifests", "problem"), ONE, ids=[problem[:60] for _given, problem in ONE])
 def test_one_problem(manifests, problem):
     assert problems(manifests) == [problem]
+
+
+def test_what_no_schema_allows_is_left_to_the_server_without_a_traceback():
+    assert read([service({"port": 80, "protocol": {}}, {"port": 80, "protocol": ["TCP"]})], "team")
+    told = problems([pod(resources={"requests": {"cpu": float("nan")}, "limits": {"cpu": 1}})])
+    assert told[0] == "manifests[0]: spec.containers[0].resources.requests.cpu: NaN is not a quantity."
 
 
 def test_all_problems_at_once_each_with_its_place_and_no_secret():
@@ -219,6 +246,12 @@ def test_a_job_that_runs_once_bears_the_hash_of_its_content():
     first, same, other = (read([job(image)], "team")[0].ref.name for image in ("a", "a", "b"))
     assert first == same != other and first.startswith("migrate-")
     assert len(read([job("a", "m" * 63)], "team")[0].ref.name) <= 63
+
+
+def test_a_job_that_runs_once_keeps_a_valid_name_where_it_is_cut():
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a" * 51 + ".b", "annotations": {"slipway.mlops/apply": "once"}}}
+    [declared] = read([job], "team")
+    assert declared.ref.name.startswith("a" * 51 + "-") and ".-" not in declared.ref.name
 
 
 def test_yaml_is_read_as_json_would_be():
