@@ -146,7 +146,7 @@ def _read_wanted(given: Any, where: str, problems: list[str]) -> Wanted:
     labels = _read_pairs(given.get(LABELS), f"{where}, label", syntax.label_value, problems)
     annotations = _read_pairs(given.get(ANNOTATIONS), f"{where}, annotation", syntax.annotation_value, problems)
     problems += [f"{where}, annotation {key}: is this module's own." for key in annotations if key.startswith(MEMORY_PREFIX)]
-    size = sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items())
+    size = sum(len(key.encode(errors="replace")) + len(value.encode(errors="replace")) for key, value in annotations.items())
     if size > syntax.ANNOTATIONS_SIZE:
         problems.append(f"{where}: its annotations are {size} bytes long (at most {syntax.ANNOTATIONS_SIZE}).")
     return Wanted(labels, annotations, _read_taints(given.get("taints"), where, problems))

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ._checks import problems_of
-from ._manifest import CREATE_ONLY, POLICY, SET, Declared, declare
+from ._manifest import CREATE_ONLY, POLICY, SET, Declared, Documents, declare, secret_values
 from ._model import Object, Ref, Refused
 from ._syntax import path_shown
 
@@ -33,15 +33,15 @@ def declared_secrets(options: Sequence[Mapping[str, Any]], namespace: str, envir
         data: dict[str, str] = {}
         problems += _problems(option, place)
         for entry in option.get("generate") or []:
-            length = entry.get("length") or 32
+            length = 32 if entry.get("length") is None else entry["length"]
             if length < SHORTEST:
                 problems.append(f"{place}: {entry['key']} has length {length}; a secret of less than {SHORTEST} characters can be guessed.")
             data[entry["key"]] = "".join(secrets.choice(ALPHABET) for _character in range(length))
         for entry in option.get("copy") or []:
             value = _copied(entry, f"{place}.copy {entry['key']}", environ, problems)
             data[entry["key"]] = value
-        values |= set(data.values())
         body = _body(option, data)
+        values |= secret_values(Documents([(place, body)], []))
         found = problems_of(body)
         problems += [f"{place}: {problem}" for problem in found]
         if not found:
@@ -71,7 +71,7 @@ def _copied(entry: Mapping[str, Any], place: str, environ: Mapping[str, str], pr
     elif variable:
         if not environ.get(variable):
             problems.append(f"{place}: the environment has no variable {variable}, or it is empty.")
-        return environ.get(variable, "").encode().decode("latin-1")
+        return os.fsencode(environ.get(variable, "")).decode("latin-1")
     else:
         try:
             with open(os.path.expanduser(str(path)), "rb") as file:

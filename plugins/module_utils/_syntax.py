@@ -51,8 +51,10 @@ def label_value(value: Any) -> str | None:
 
 
 def annotation_value(value: Any) -> str | None:
-    """Any text."""
-    return None if isinstance(value, str) else not_text(value)
+    """Any text that is Unicode: Python keeps bytes that are not (of a variable, say) in a form that nobody else can read."""
+    if not isinstance(value, str):
+        return not_text(value)
+    return "has a byte that is not UTF-8" if value.encode(errors="replace").decode() != value else None
 
 
 def subdomain(text: str) -> str | None:

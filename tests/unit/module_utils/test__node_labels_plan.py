@@ -52,6 +52,7 @@ def steps(declared: list[plan.LabelSet], found: list[plan.Node], force: bool = F
         ({"w1": {"labels": ["a"]}}, ["is a list, not a mapping"]),
         ({"w1": {"annotations": {"a": 1}}}, ['("1")']),
         ({"w1": {"annotations": {"slipway.mlops/taints.x": "[]"}}}, ["this module's own"]),
+        ({"w1": {"annotations": {"a": "caf\udce9"}}}, ["has a byte that is not UTF-8"]),
         ({"w1": {"annotations": {"a": "x" * (300 * 1024)}}}, ["at most 262144"]),
         ({"w1": {"label": {"a": "b"}}}, ["did you mean labels?"]),
         ({"w1": "x"}, ["is text; write a mapping"]),
