@@ -366,7 +366,14 @@ def _lost_race(response: Response) -> bool:
     if response.status != 409:
         return False
     answer = _status(response)
-    return "please apply your changes to the latest version" in str(answer.get("message")) and not (answer.get("details") or {}).get("causes")
+    return "please apply your changes to the latest version" in str(answer.get("message")) and not _causes(answer)
+
+
+def _causes(status: Object) -> list[Object]:
+    """What the server says of each field; a proxy in front of it may have details of its own."""
+    details = status.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    return [cause for cause in causes if isinstance(cause, dict)] if isinstance(causes, list) else []
 
 
 def _json(response: Response, what: str) -> Object:
@@ -382,8 +389,7 @@ def _error(response: Response, what: str) -> ClusterError:
     status = _status(response)
     code, reason = response.status, str(status.get("reason") or "")
     text = str(status.get("message") or response.body[:300].decode("utf-8", "replace") or f"HTTP {code}")
-    causes = (status.get("details") or {}).get("causes") or []
-    conflicts = [cause for cause in causes if cause.get("reason") == "FieldManagerConflict"]
+    conflicts = [cause for cause in _causes(status) if cause.get("reason") == "FieldManagerConflict"]
     if conflicts:
         held = ", ".join(f"{cause.get('field')} ({cause.get('message')})" for cause in conflicts)
         return Conflict(f"Cannot {what}: others hold fields that it declares: {held}. Leave them out, or set `force_conflicts: true`.", code, reason)

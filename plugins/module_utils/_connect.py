@@ -78,9 +78,14 @@ def endpoint(options: Mapping[str, Any], environ: Mapping[str, str], load_yaml: 
     proxy = str(chosen["proxy"] or entry.cluster.get("proxy-url") or environ.get("HTTPS_PROXY") or environ.get("https_proxy") or "")
     if not _is_url(server):
         raise Refused(["The address of the API server (`host`, or `server` of the kubeconfig) is not a URL such as https://10.0.0.10:6443."])
+    if "@" in urlsplit(server).netloc:
+        raise Refused(["The address of the API server has a user in it, and addresses are shown; give `username` and `password` instead."])
     server = server.rstrip("/")
     if proxy and not _is_url(proxy if "//" in proxy else "http://" + proxy):
         raise Refused(["The proxy (`proxy`, or `proxy-url` of the kubeconfig) is not a URL such as http://10.0.0.1:3128."])
+    name = str(entry.cluster.get("tls-server-name") or "")
+    if name and not _is_url("https://" + name):
+        raise Refused([f"kubeconfig {entry.path}: tls-server-name is not the name of a host."])
     headers, certificate, key = _credentials(chosen, entry, environ)
     if chosen["impersonate_user"] or entry.user.get("as"):
         headers["Impersonate-User"] = str(chosen["impersonate_user"] or entry.user["as"])
@@ -96,7 +101,7 @@ def endpoint(options: Mapping[str, Any], environ: Mapping[str, str], load_yaml: 
         ca=_file(chosen["ca_cert"], "ca_cert") or entry.pem(entry.cluster, "certificate-authority"),
         certificate=certificate,
         key=key,
-        tls_server_name=str(entry.cluster.get("tls-server-name") or ""),
+        tls_server_name=name,
         proxy=proxy,
         no_proxy=str(chosen["no_proxy"] or ""),
         headers=headers,
@@ -131,7 +136,7 @@ def _is_url(text: str) -> bool:
     try:
         parts = urlsplit(text)
         host, _port = parts.hostname or "", parts.port
-        return bool(host.encode("idna")) and text.isprintable() and " " not in text
+        return bool(host.encode("idna")) and parts.path.isascii() and text.isprintable() and " " not in text
     except ValueError:  # a port that is none, a bracket that is not closed, a label that is empty or too long
         return False
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import itertools
 import os
 import stat
 import tempfile
@@ -93,8 +94,10 @@ def remove(path: str) -> bool:
 
 
 def back_up(path: str) -> str:
-    """Copy `path` to `path.<UTC time>~` with its mode and owner, and give the copy's name."""
-    copy = f"{path}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}~"
+    """Copy `path` to `path.<UTC time>~` with its mode and owner, and give the copy's name; one of the same second is kept."""
+    stem = f"{path}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    names = (f"{stem}~" if number == 1 else f"{stem}-{number}~" for number in itertools.count(1))
+    copy = next(name for name in names if not os.path.lexists(name))
     content = read(path)
     if content is None:
         raise FileNotFoundError(path)

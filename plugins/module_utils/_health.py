@@ -661,7 +661,7 @@ def _event(event: Live) -> str:
 # ---- small things -------------------------------------------------------------------------------------------------------------------
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_USERINFO = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/@]+@")
+_USERINFO = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/]+@")
 
 
 def clean(text: Any) -> str:

@@ -55,6 +55,10 @@ def misshapen(place: str, content: Mapping[str, Any]) -> list[str]:
                     problems.append(f"{where}.{part}.{key} is not a mapping.")
                 elif key == "exec" and value:
                     problems += [f"{where}.{part}.exec.{problem}" for problem in _of_program(value)]
+                if key == "insecure-skip-tls-verify" and not isinstance(value, (bool, type(None))):
+                    problems.append(f"{where}.{part}.{key} is neither true nor false.")
+                if key == "extensions" and not isinstance(value, (list, type(None))):
+                    problems.append(f"{where}.{part}.{key} is not a list.")
                 if key == "as-groups" and not _is_list_of_texts(value):
                     problems.append(f"{where}.{part}.{key} is not a list of texts.")
     return problems

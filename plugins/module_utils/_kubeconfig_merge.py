@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,8 +68,11 @@ def absolute(config: Config, folder: str | None) -> tuple[Config, list[str]]:
                     else:
                         body[key] = os.path.normpath(os.path.join(folder, path))
             program = (body.get("exec") or {}).get("command") if isinstance(body.get("exec"), Mapping) else None
-            if program and "/" in program and not os.path.isabs(program) and folder is not None:
-                body["exec"]["command"] = os.path.normpath(os.path.join(folder, program))
+            if program and "/" in program and not os.path.isabs(program):
+                if folder is None:
+                    problems.append(f'user {entry["name"]}: the program "{program}" is relative, and text has no folder; give the file as `source`.')
+                else:
+                    body["exec"]["command"] = os.path.normpath(os.path.join(folder, program))
     return result, problems
 
 
@@ -263,7 +267,4 @@ def _hidden(value: Any, before: Any) -> str:
 
 def _address(value: Any) -> Any:
     """A URL without a user in it."""
-    if isinstance(value, str) and "://" in value and "@" in value.partition("://")[2].partition("/")[0]:
-        scheme, _colon, rest = value.partition("://")
-        return f"{scheme}://***@{rest.partition('@')[2]}"
-    return value
+    return re.sub(r"://[^/]*@", "://***@", value) if isinstance(value, str) else value

@@ -34,6 +34,12 @@ def test_a_field_that_stays_as_it_was_made_comes_with_the_way_out(text: str) -> 
     assert "delete the object yourself" in refusal(text)
 
 
+@pytest.mark.parametrize("details", ["no entry", ["no"], {"causes": "no"}, {"causes": ["no"]}])
+def test_a_refusal_of_a_proxy_with_details_of_its_own_is_told(details: object) -> None:
+    body = json.dumps({"message": "not today", "details": details}).encode()
+    assert str(_error(Response(403, {}, body), "list Pod")) == "Cannot list Pod: not today"
+
+
 def test_another_mistake_comes_without() -> None:
     assert "delete" not in refusal('Service "s" is invalid: spec.ports: Required value')
 

@@ -174,6 +174,8 @@ CONTENT = f"-----BEGIN RSA PRIVATE KEY-----\n{'hunter2' * 9}\n-----END RSA PRIVA
         {"host": "h", "api_key": "hunter2\nhunter2"},
         {"host": "h", "api_key": "hunter2 é"},
         {"kubeconfig": kubeconfig(user={"token": "hunter2\r\nX: y"})},
+        {"host": "https://me:hunter2@h:6443"},
+        {"kubeconfig": kubeconfig(cluster={"server": "https://hunter2@h:6443"})},
     ],
 )
 def test_what_may_be_secret_is_not_repeated(options):
@@ -222,6 +224,10 @@ def test_a_program_that_fails_is_told(written, tmp_path, script, told):
         ({"host": "https://[::1"}, "not a URL such as https"),
         ({"host": "a..b"}, "not a URL such as https"),
         ({"host": "a b"}, "not a URL such as https"),
+        ({"host": "https://h/é"}, "not a URL such as https"),
+        ({"kubeconfig": kubeconfig(cluster={"tls-server-name": ".example.org"})}, "tls-server-name is not the name of a host"),
+        ({"kubeconfig": kubeconfig(cluster={"tls-server-name": "a..b"})}, "tls-server-name is not the name of a host"),
+        ({"kubeconfig": kubeconfig(cluster={"insecure-skip-tls-verify": "false"})}, "insecure-skip-tls-verify is neither true nor false"),
         ({"kubeconfig": kubeconfig(cluster={"server": "https://"})}, "not a URL such as https"),
         ({"kubeconfig": kubeconfig(cluster={"proxy-url": "http://p:port"})}, "The proxy .* is not a URL"),
         ({"host": "h", "api_key": "k", "impersonate_user": "a\nb"}, "printable"),

@@ -497,6 +497,7 @@ def test_a_load_balancer_says_what_its_controller_said() -> None:
         ("two\nlines\tand  blanks", "two lines and blanks"),
         ("\x1b[31mred\x1b[0m \x07bell", "red bell"),
         ("dial postgresql+psycopg2://mlflow:s3cret@db:5432/x failed", "dial postgresql+psycopg2://***@db:5432/x failed"),
+        ("dial postgresql://mlflow:s3@cret@db:5432/x for a@b", "dial postgresql://***@db:5432/x for a@b"),
         (None, ""),
     ],
 )

@@ -166,6 +166,8 @@ def test_an_unknown_current_context_is_refused() -> None:
         ({"users": [{"user": {}}]}, "users[0] is not a name with a mapping `user`"),
         ({"contexts": [{"name": "a"}, {"name": "a"}]}, "2 entries a"),
         ({"users": [{"name": "a", "user": CANARY}]}, "a mapping `user`"),
+        ({"clusters": [{"name": "a", "cluster": {"extensions": 5}}]}, "clusters[0].cluster.extensions is not a list"),
+        ({"clusters": [{"name": "a", "cluster": {"insecure-skip-tls-verify": "no"}}]}, "insecure-skip-tls-verify is neither true nor false"),
     ],
 )
 def test_what_is_no_kubeconfig(given: Any, words: str) -> None:
@@ -288,6 +290,25 @@ def test_a_backup_is_made_when_asked_for_and_when_comments_would_be_lost(tmp_pat
     assert backup.read_text().startswith("# mine\n") and stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert "backup_file" in run(options(path, content=config("b", "new"), backup=True), False, False)
     assert "backup_file" not in run(options(path, content=config("b", "newer")), False, False)
+
+
+def test_the_backups_of_one_second_are_all_kept(tmp_path: Path) -> None:
+    path = write(tmp_path / "config", A)
+    first = run(options(path, content=B, backup=True), False, False)["backup_file"]
+    second = run(options(path, content=config("b", "new"), backup=True), False, False)["backup_file"]
+    assert first != second and read(Path(first)) == A and second.endswith("~")
+
+
+@pytest.mark.parametrize("address", ["https://u:ca@nary@b:1", "https://ca@na@b:1/x"])
+def test_no_part_of_a_password_in_an_address_is_shown(tmp_path: Path, address: str) -> None:
+    shown = run(options(write(tmp_path / "config", A), content=config("b", "tb", cluster={"server": address})), False, True)["diff"]["after"]
+    assert "https://***@b:1" in json.dumps(shown) and "na" not in json.dumps(shown["clusters"]).replace("name", "")
+
+
+def test_a_program_of_a_text_is_refused_where_its_path_is_relative(tmp_path: Path) -> None:
+    source = config("b", "tb", user={"exec": {"command": "./log-in"}})
+    with pytest.raises(Refused, match=r'the program "\./log-in" is relative'):
+        run(options(tmp_path / "config", content=source, allow_exec=True), False, False)
 
 
 def test_a_lock_of_kubectl_is_respected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
