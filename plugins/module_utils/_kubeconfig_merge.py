@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -259,6 +259,20 @@ def view(config: Config, against: Config | None = None) -> Config:
             for entry in config.get(section) or []
         }
     return shown
+
+
+def public(config: Config) -> set[str]:
+    """Every text of a kubeconfig that a result may show."""
+    return {str(config.get("apiVersion")), str(config.get("kind")), *_texts(view(config))}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield str(key)
+            yield from _texts(item)
+    elif isinstance(value, str):
+        yield value
 
 
 def _hidden(value: Any, before: Any) -> str:

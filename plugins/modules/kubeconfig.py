@@ -133,6 +133,7 @@ problems:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slipway.mlops.plugins.module_utils._kubeconfig_merge import check, public
 from ansible_collections.slipway.mlops.plugins.module_utils._model import Refused
 from ansible_collections.slipway.mlops.plugins.module_utils._run_kubeconfig import run
 
@@ -154,6 +155,10 @@ def main() -> None:
         required_if=[("state", "present", ("source", "content"), True)],
         supports_check_mode=True,
     )
+    content = module.params["content"]
+    if isinstance(content, dict) and not check(content, "content"):
+        # Ansible takes each text of a mapping for a secret, and would hide the names that the result is about.
+        module.no_log_values -= public(content)
     try:
         result = run(module.params, module.check_mode, module._diff)
     except Refused as error:

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.module_utils.testing import patch_module_args
 from ansible_collections.slipway.mlops.plugins.module_utils import _kubeconfig_merge as kubeconfig
 from ansible_collections.slipway.mlops.plugins.module_utils._model import Refused
 from ansible_collections.slipway.mlops.plugins.module_utils._run_kubeconfig import run
+from ansible_collections.slipway.mlops.plugins.modules.kubeconfig import main
 
 CANARY = "canary-5f1c"
 
@@ -290,6 +292,20 @@ def test_a_backup_is_made_when_asked_for_and_when_comments_would_be_lost(tmp_pat
     assert backup.read_text().startswith("# mine\n") and stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert "backup_file" in run(options(path, content=config("b", "new"), backup=True), False, False)
     assert "backup_file" not in run(options(path, content=config("b", "newer")), False, False)
+
+
+def test_a_mapping_keeps_its_names_in_the_result_and_its_credentials_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = {"command": "log-in", "env": [{"name": "KEY", "value": CANARY}]}
+    source = config("b", "tb", user={"exec": program}, cluster={"server": f"https://me:{CANARY}@b:6443"})
+    path = write(tmp_path / "config", A)
+    arguments = {"path": str(path), "name": "b", "content": source, "allow_exec": True, "_ansible_diff": True}
+    with patch_module_args(arguments), pytest.raises(SystemExit):
+        main()
+    text = capsys.readouterr().out
+    result = json.loads(text)
+    assert result["contexts"] == {"admin@kubernetes": "admin@kubernetes-b"} and result["current_context"] == "admin@kubernetes"
+    assert f"{path}: cluster kubernetes-b comes" in result["actions"] and "https://***@b:6443" in text
+    assert CANARY not in text
 
 
 def test_the_backups_of_one_second_are_all_kept(tmp_path: Path) -> None:
