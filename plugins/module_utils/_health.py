@@ -10,7 +10,7 @@ rule is its line in docs/health.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ._model import ABSENT, FAILED, PROGRESSING, READY, Verdict
@@ -328,7 +328,7 @@ def _ended(pod: Live, container: str, over: Live) -> str:
     """The end of a container in words: exit code or signal, the kernel's verdict, its last message."""
     if not over:
         return "an end that the node has not kept"
-    reason, code, message = over.get("reason"), _int(over, "exitCode"), clean(over.get("message"))
+    reason, code, message = over.get("reason"), _int(over, "exitCode"), "" if _is_unsafe_log(pod, container) else clean(over.get("message"))
     text = f"exit code {code}"
     if reason == "OOMKilled":
         limit = _memory_limit(pod, container)
@@ -340,12 +340,33 @@ def _ended(pod: Live, container: str, over: Live) -> str:
     return text + (f": {message}" if message else "")
 
 
+def _is_unsafe_log(pod: Live, container: str) -> bool:
+    """Whether its last message may be the end of its log, and the log may hold what is in a Secret: `_last_words` tells it without that."""
+    return _container_spec(pod, container).get("terminationMessagePolicy") == "FallbackToLogsOnError" and any(secret_names(_spec(pod)))
+
+
+def secret_names(value: Any) -> Iterator[str]:
+    """`secretKeyRef.name`, `secretRef.name`, `secret.secretName` and a projected `secret.name`, wherever they stand in a pod."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if key in ("secretKeyRef", "secretRef", "secret") and isinstance(item, Mapping) and item.get("name"):
+                yield str(item["name"])
+            elif key == "secretName" and isinstance(item, str):
+                yield item
+            yield from secret_names(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from secret_names(item)
+
+
 def _memory_limit(pod: Live, container: str) -> str:
+    return str(((_container_spec(pod, container).get("resources") or {}).get("limits") or {}).get("memory") or "")
+
+
+def _container_spec(pod: Live, name: str) -> Live:
     spec = _spec(pod)
-    for item in [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]:
-        if item.get("name") == container:
-            return str(((item.get("resources") or {}).get("limits") or {}).get("memory") or "")
-    return ""
+    both: list[Live] = [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
+    return next((item for item in both if item.get("name") == name), {})
 
 
 def _is_sidecar(pod: Live, name: str) -> bool:

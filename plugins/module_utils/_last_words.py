@@ -5,10 +5,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
-from ._health import WORKLOADS, clean, judge, owns
+from ._health import WORKLOADS, clean, judge, owns, secret_names
 from ._model import READY, Cluster, ClusterError, Object, Ref
 
 LINES = 10  # of a container
@@ -72,7 +71,7 @@ def _redacted(line: str, hidden: Iterable[str]) -> str:
 def _secret_values(cluster: Cluster, namespace: str, pod: Object) -> list[str]:
     """Values of the Secrets that this pod refers to, longest first; of one with several lines each line, for a log may begin in its middle."""
     values = set()
-    for name in set(_secret_names(pod.get("spec"))):
+    for name in set(secret_names(pod.get("spec"))):
         secret = cluster.get(Ref("v1", "Secret", namespace, name)) or {}
         for value in (secret.get("data") or {}).values():
             try:
@@ -81,17 +80,3 @@ def _secret_values(cluster: Cluster, namespace: str, pod: Object) -> list[str]:
                 continue
             values |= {part for line in text.splitlines() for part in (line, line.strip()) if len(part) > 3}
     return sorted(values, key=len, reverse=True)
-
-
-def _secret_names(value: Any) -> Iterator[str]:
-    """`secretKeyRef.name`, `secretRef.name`, `secret.secretName` and a projected `secret.name`, wherever they stand in a pod."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if key in ("secretKeyRef", "secretRef", "secret") and isinstance(item, dict) and item.get("name"):
-                yield str(item["name"])
-            elif key == "secretName" and isinstance(item, str):
-                yield item
-            yield from _secret_names(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _secret_names(item)

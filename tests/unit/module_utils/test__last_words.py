@@ -8,6 +8,7 @@ import base64
 from typing import Any
 
 import pytest
+from ansible_collections.slipway.mlops.plugins.module_utils._health import judge
 from ansible_collections.slipway.mlops.plugins.module_utils._last_words import last_words
 from ansible_collections.slipway.mlops.plugins.module_utils._model import Ref
 from fakes import FakeCluster
@@ -42,6 +43,18 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 def test_no_line_of_a_secret_is_told(way: str) -> None:
     assert told(cluster_with(**WAYS[way])) == ["last lines of p, container c:", "  cannot use", "  ***", "  ***", "  nor this: ***."]
+
+
+@pytest.mark.parametrize(("way", "shown"), [("variable", False), ("volume", False), (None, True)])
+def test_a_message_that_may_be_the_log_is_not_the_reason_where_the_pod_has_secrets(way: str | None, shown: bool) -> None:
+    policy = {"name": "c", "terminationMessagePolicy": "FallbackToLogsOnError"}
+    spec = WAYS[way] if way else {}
+    cluster = cluster_with(**{**spec, "containers": [{**(spec.get("containers") or [{}])[0], **policy}]})
+    [ended] = cluster.objects[POD]["status"]["containerStatuses"]
+    ended["state"]["terminated"]["message"] = "cannot use canary-one"
+    reason = judge(cluster.objects[POD]).reason
+    assert "exit code 1" in reason and ("canary-one" in reason) is shown
+    assert "canary" not in "".join(told(cluster)) or shown
 
 
 def test_nothing_is_told_where_the_secrets_may_not_be_read() -> None:
