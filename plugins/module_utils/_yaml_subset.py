@@ -82,7 +82,7 @@ def _mapping(lines: list[tuple[int, int, str]], at: int, indent: int) -> tuple[d
         entry = _ENTRY.match(text)
         if not entry:
             raise SubsetError(f"line {number}: only `key: value` is understood here without PyYAML")
-        key, value = str(_scalar(entry["key"], number)), (entry["value"] or "").strip()
+        key, value = str(_scalar(entry["key"], number)), re.sub(r"^#.*", "", (entry["value"] or "").strip())
         if key in result:
             raise SubsetError(f'line {number}: key "{key}" is given twice')
         at += 1
@@ -99,11 +99,12 @@ def _list(lines: list[tuple[int, int, str]], at: int, indent: int) -> tuple[list
     while at < len(lines) and lines[at][1] == indent and (lines[at][2].startswith("- ") or lines[at][2] == "-"):
         number, _indent, text = lines[at]
         inner = text[1:].lstrip()
-        if not inner or _ENTRY.match(inner):
+        if not inner:
+            at += 1
+            value, at = _block(lines, at, lines[at][1]) if at < len(lines) and lines[at][1] > indent else (None, at)
+        elif _ENTRY.match(inner):
             # "- key: value" opens a mapping whose keys stand where this one does
             lines[at] = (number, indent + len(text) - len(inner), inner)
-            if not inner:
-                at += 1
             value, at = _block(lines, at, lines[at][1])
         else:
             value, at = _scalar(inner, number), at + 1
@@ -118,6 +119,6 @@ def _scalar(text: str, number: int) -> Any:
         return text[1:-1].replace("''", "'")
     if text in _WORDS:
         return _WORDS[text]
-    if text[:1] in "&*!|>%@`[{\"'":
+    if text[:1] in "#&*!|>%@`[{\"'" or re.match(r"[-?:](\s|$)", text):
         raise SubsetError(f"line {number}: {text[:1]} is not understood here without PyYAML")
     return re.split(r"\s+#", text)[0]

@@ -270,8 +270,10 @@ class TestYamlWithoutPyYaml:
         text = "a:\n- b: 1\n  c:\n  - d\n  -\n    e: 'it''s'\nf: \"x\\ty\" \n# end\n"
         assert load_subset(text) == {**yaml.safe_load(text), "a": [{"b": "1", "c": ["d", {"e": "it's"}]}]}
         assert load_subset(json.dumps(kubeconfig())) == kubeconfig()
+        text = "a: # why\n  b: # nothing\nc:\n- d\n-\n- e: f\n-\n"
+        assert load_subset(text) == yaml.safe_load(text) == {"a": {"b": None}, "c": ["d", None, {"e": "f"}, None]}
 
-    @pytest.mark.parametrize("text", ["a: &x 1", "a: |\n  b", "a: [1]", "\ta: 1", "a: 1\na: 2", "a", "a: 1\n   b: 2"])
+    @pytest.mark.parametrize("text", ["a: &x 1", "a: |\n  b", "a: [1]", "\ta: 1", "a: 1\na: 2", "a", "a: 1\n   b: 2", "a:\n- - b", "a: - b", "- # b"])
     def test_the_rest_is_refused(self, text):
         with pytest.raises(ValueError, match="line"):
             load_subset(text)
