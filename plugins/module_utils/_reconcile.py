@@ -203,7 +203,9 @@ class Reconciler:
         return is_data(live) and not self._is_named(ref_of(live))
 
     def _is_named(self, ref: Ref) -> bool:
-        return bool(self._delete_data & {f"{ref.kind}/{ref.name}", f"{ref.kind}/{ref.namespace}/{ref.name}"})
+        """The short form names what is at home: the claims of two namespaces often have one name."""
+        short = ref.namespace in ("", self._owner.namespace) and f"{ref.kind}/{ref.name}" in self._delete_data
+        return short or f"{ref.kind}/{ref.namespace}/{ref.name}" in self._delete_data
 
     def _add_named(self, seen: Survey) -> None:
         """Data that is named is looked for, even where the set's record is gone. Custom resources are found by the record alone, which knows their version."""

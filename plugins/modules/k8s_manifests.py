@@ -105,7 +105,8 @@ options:
   delete_data:
     description:
       - "PersistentVolumeClaims, PersistentVolumes, Namespaces, CustomResourceDefinitions, generated Secrets and what is kept C(create_only) that may be
-        deleted when it is no longer declared, each as C(Kind/name) or C(Kind/namespace/name). Nothing else of these kinds is ever deleted."
+        deleted when it is no longer declared, each as C(Kind/namespace/name), or as C(Kind/name) where it is in O(namespace) or outside of namespaces.
+        Nothing else of these kinds is ever deleted."
       - A Namespace takes with it all that is in it, so each PersistentVolumeClaim there, whoever made it, and what is kept of this set has to be named
         as well; else nothing is deleted. A CustomResourceDefinition takes every object of its kind with it, in the whole cluster.
     type: list

@@ -420,6 +420,17 @@ class TestPrune:
         gone = ("Namespace/team", "PersistentVolumeClaim/data", "Secret/pw", "ConfigMap/a")
         assert actions(world.run(state="absent", delete_data=every, check=check)) == dict.fromkeys(gone, "deleted")
 
+    def test_a_short_name_is_of_the_sets_own_namespace(self, world):
+        elsewhere = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "elsewhere"}}
+        world.run(NAMESPACE, elsewhere, claim(), {**claim(), "metadata": {"name": "data", "namespace": "elsewhere"}})
+        told = world.run(state="absent", delete_data=["PersistentVolumeClaim/data"])["objects"]
+        assert {entry["namespace"]: entry["action"] for entry in told} == {"team": "deleted", "elsewhere": "kept"}
+        assert actions(world.run(state="absent", delete_data=["PersistentVolumeClaim/elsewhere/data"])) == {"PersistentVolumeClaim/data": "deleted"}
+
+    def test_a_definition_whose_names_are_no_mapping_is_the_servers_to_refuse(self, world):
+        definition = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "a.b"}, "spec": {"names": "x"}}
+        assert world.run(NAMESPACE, definition, check=True)["changed"]
+
     def test_no_record_is_written_into_a_namespace_that_goes(self, world):
         far = {**claim("far"), "metadata": {"name": "far", "namespace": "elsewhere"}}
         elsewhere = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "elsewhere"}}
