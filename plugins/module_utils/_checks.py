@@ -166,7 +166,7 @@ def _ports(ports: list[Any], path: str) -> Iterator[str]:
                 continue
             if isinstance(number, bool) or not isinstance(number, int):
                 yield f"{path}[{index}].{name} is {_syntax.kind(number)}, not a number."
-            elif not (name == "nodePort" and number == 0) and not 1 <= number <= 65535:
+            elif not (name in ("nodePort", "hostPort") and number == 0) and not 1 <= number <= 65535:
                 yield f"{path}[{index}].{name} {number} is outside 1 to 65535."
         if path == "spec.ports" and isinstance(item.get("port"), int):  # a Service's; a NetworkPolicy may repeat itself
             known = seen.setdefault((item["port"], str(item.get("protocol", "TCP"))), index)

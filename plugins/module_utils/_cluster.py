@@ -193,7 +193,7 @@ class HttpCluster:
                 if event["type"] not in ("ADDED", "MODIFIED", "DELETED"):
                     break
                 lines.put(Event(event["type"], event["object"]))
-        except (OSError, http.client.HTTPException, ValueError, AttributeError, ClusterError, Stopped):
+        except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError, ClusterError, Stopped):
             pass  # ended by us or broken: either way the reader lists again
         lines.put(None)
 
@@ -333,7 +333,7 @@ class HttpCluster:
 
 
 def _root(api_version: str) -> str:
-    return "/apis/" + api_version if "/" in api_version else "/api/" + api_version
+    return ("/apis/" if "/" in api_version else "/api/") + quote(api_version)
 
 
 def _dump(body: Any) -> bytes:

@@ -99,6 +99,8 @@ def select(source: Config, contexts: Sequence[str] | None) -> tuple[Config, list
     problems = [f"the source has no context {name}; it has {', '.join(have) or 'none'}." for name in wanted if name not in have]
     if not have:
         problems.append("the source has no context.")
+    elif not wanted:
+        problems.append("`contexts` names none, which would take out what was merged before; leave it out for all, or say `state: absent`.")
     chosen = [have[name] for name in wanted if name in have]
     result = {**empty(), "contexts": chosen, "current-context": source.get("current-context") or ""}
     for section, part in (("clusters", "cluster"), ("users", "user")):

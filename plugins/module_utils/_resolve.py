@@ -18,8 +18,8 @@ def definitions(declared: Sequence[Declared]) -> dict[tuple[str, str], Object]:
     found = {}
     for item in declared:
         spec = item.body.get("spec")
-        if item.ref.kind == "CustomResourceDefinition" and isinstance(spec, dict):
-            found[(str(spec.get("group")), str((spec.get("names") or {}).get("kind")))] = spec
+        if item.ref.kind == "CustomResourceDefinition" and isinstance(spec, dict) and isinstance(spec.get("names"), dict):
+            found[(str(spec.get("group")), str(spec["names"].get("kind")))] = spec
     return found
 
 

@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.slipway.mlops.plugins.module_utils._cluster import HttpCluster, _error
 from ansible_collections.slipway.mlops.plugins.module_utils._connect import Endpoint
 from ansible_collections.slipway.mlops.plugins.module_utils._http import Pool
-from ansible_collections.slipway.mlops.plugins.module_utils._model import ClusterError, Refused, Response, Unreachable
+from ansible_collections.slipway.mlops.plugins.module_utils._model import ClusterError, Refused, Response, Source, Unreachable
 from fakes import FakeClock
 
 # As servers of 1.33 say it.
@@ -65,3 +65,41 @@ def test_credentials_that_cannot_be_read_again_are_an_error_of_the_request(monke
     monkeypatch.setattr(Pool, "send", lambda *_args, **_options: Response(401, {}, b"{}"))
     with pytest.raises(ClusterError, match="cannot be read again: tokenFile"):
         HttpCluster(resolve, FakeClock()).kinds("v1")
+
+
+class Ticking(FakeClock):
+    """Each look at the clock takes a while."""
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds or 0.25)
+
+
+class Watched:
+    """A watch of a proxy that answers with something else."""
+
+    status = 200
+
+    def __init__(self, line: bytes) -> None:
+        self.line = line
+
+    def lines(self) -> list[bytes]:
+        return [self.line]
+
+    def stop(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("line", [b"{}", b"[]", b"5", b"not JSON", b'{"type": "ADDED"}'])
+def test_a_watch_that_says_something_else_ends_at_once(monkeypatch: pytest.MonkeyPatch, line: bytes) -> None:
+    monkeypatch.setattr(Pool, "stream", lambda *_given: Watched(line))
+    clock = Ticking()
+    assert list(HttpCluster(lambda: Endpoint("https://h"), clock).follow({Source("v1", "Pod", "team"): "1"}, 5.0)) == []
+    assert clock.now() < 4
+
+
+def test_a_group_version_of_any_text_is_part_of_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """http.client takes ASCII alone."""
+    asked = []
+    monkeypatch.setattr(Pool, "send", lambda _self, _method, path, *_given, **_more: asked.append(path) or Response(404, {}, b"{}"))
+    assert HttpCluster(lambda: Endpoint("https://h"), FakeClock()).resource("é x/v1", "Thing") is None
+    assert asked == ["/apis/%C3%A9%20x/v1"]

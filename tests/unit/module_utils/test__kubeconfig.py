@@ -181,6 +181,7 @@ def test_what_is_no_kubeconfig(given: Any, words: str) -> None:
     ("change", "contexts", "words"),
     [
         ({}, ["nope"], "no context nope; it has admin@kubernetes"),
+        ({}, [], "`contexts` names none"),
         ({"clusters": []}, None, 'its cluster "kubernetes" is not in the source'),
         ({"users": []}, None, 'its user "admin" is not in the source'),
         ({"contexts": []}, None, "has no context"),

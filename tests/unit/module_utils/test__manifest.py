@@ -39,10 +39,11 @@ def test_quantities_and_labels_that_are_allowed_are_not_refused():
 
 def test_ports_that_are_allowed_are_not_refused():
     several = service({"name": "a", "port": 53, "protocol": "UDP"}, {"name": "b", "port": 53, "targetPort": "dns", "nodePort": 0})
+    free = pod(ports=[{"containerPort": 80, "hostPort": 0}])
     policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "n"}}
     policy["spec"] = {"podSelector": {}, "ingress": [{"ports": [{"port": "http"}, {"port": 53}, {"port": 53}]}]}
     own = {"apiVersion": "example.org/v1", "kind": "Thing", "metadata": {"name": "t"}, "spec": {"ports": [{"port": "0"}, {"containerPort": "x"}]}}
-    assert len(read([several, policy, own], "team")) == 3
+    assert len(read([several, policy, own, free], "team")) == 4
 
 
 FOREIGN = {
