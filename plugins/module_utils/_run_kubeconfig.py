@@ -30,7 +30,7 @@ def run(params: Mapping[str, Any], check_mode: bool, want_diff: bool) -> dict[st
     source = _source(params) if params["state"] == "present" else None
     with _locked(path, check_mode):
         before = _files.read(path)
-        target = _parsed(before.decode("utf-8", "replace"), path) if before else empty()
+        target = _parsed(_text(before, path), path) if before else empty()
         problems = check(target, path)
         if problems:
             raise Refused(problems)
@@ -52,7 +52,7 @@ def _source(params: Mapping[str, Any]) -> Config:
         content = _files.read(path)
         if content is None:
             raise Refused([f"{path}: there is no such file."])
-        config, what, folder = _parsed(content.decode("utf-8", "replace"), path), path, os.path.dirname(os.path.abspath(path))
+        config, what, folder = _parsed(_text(content, path), path), path, os.path.dirname(os.path.abspath(path))
     else:
         given = params["content"]
         config, what, folder = (dict(given) if isinstance(given, Mapping) else _parsed(str(given), "content")), "content", None
@@ -77,6 +77,14 @@ def _trust(found: list[str], path: str | None, allowed: bool) -> list[str]:
         return [f"{', '.join(found)} runs a program for its credentials. If you trust where this comes from, say allow_exec: true."]
     doubt = untrusted(path) if path else ""
     return [f"{', '.join(found)} runs a program, and the file {doubt}."] if doubt else []
+
+
+def _text(content: bytes, what: str) -> str:
+    """A byte that was replaced would be written back as another one."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise Refused([f"{what}: byte {error.start + 1} is not UTF-8."]) from None
 
 
 def _parsed(text: str, what: str) -> Config:

@@ -344,6 +344,15 @@ def test_what_is_not_yaml_is_refused_without_being_repeated(tmp_path: Path, text
     assert CANARY not in str(caught.value)
 
 
+@pytest.mark.parametrize("source", [True, False])
+def test_a_file_that_is_not_utf8_is_refused_and_stays_as_it_is(tmp_path: Path, source: bool) -> None:
+    odd = tmp_path / "odd"
+    odd.write_bytes(b"current-context: andr\xe9\n")
+    with pytest.raises(Refused, match="odd: byte 22 is not UTF-8"):
+        run(options(tmp_path / "config", source=str(odd), content=None) if source else options(odd, content=B), False, False)
+    assert odd.read_bytes() == b"current-context: andr\xe9\n"
+
+
 def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
     real = write(tmp_path / "real", A)
     link = tmp_path / "config"
