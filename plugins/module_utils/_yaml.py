@@ -20,6 +20,9 @@ except ImportError:  # a host; the controller has it
     _Loader = object
 
 
+MOST_VALUES = 1_000_000  # of one document with its aliases; an object of the 1.5 MB that the API server takes has fewer
+
+
 class YamlError(ValueError):
     """Not YAML, or YAML that says one thing twice. The message has the line."""
 
@@ -42,6 +45,25 @@ class StrictLoader(_Loader):  # type: ignore[misc]
             if name in seen and name != "<<":
                 raise YamlError(f'line {line}: key "{name}" is given twice (first in line {seen[name]})')
             seen[name] = line
+
+
+class _AliasLoader(StrictLoader):
+    """For texts with anchors: a few lines of aliases to aliases can stand for more values than any memory holds."""
+
+    def construct_document(self, node: Any) -> Any:
+        if _count(node, {}) > MOST_VALUES:
+            raise YamlError(f"line {node.start_mark.line + 1}: its aliases (*) stand for more than {MOST_VALUES} values")
+        return super().construct_document(node)
+
+
+def _count(node: Any, known: dict[int, int]) -> int:
+    """The values that a node stands for, those of its aliases each time; a node that holds itself counts once in itself."""
+    if id(node) not in known:
+        known[id(node)] = 1
+        children = [] if isinstance(node.value, str) else node.value
+        pairs = isinstance(node, yaml.MappingNode)
+        known[id(node)] += sum(_count(child, known) for item in children for child in (item if pairs else (item,)))
+    return known[id(node)]
 
 
 def _typed(tag: str) -> None:
@@ -76,7 +98,7 @@ def documents(text: str) -> Iterator[Any]:
             raise YamlError(str(error)) from None
         return
     try:
-        yield from yaml.load_all(text, Loader=StrictLoader)
+        yield from yaml.load_all(text, Loader=_AliasLoader if "&" in text else StrictLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = f"line {mark.line + 1}: " if mark else ""

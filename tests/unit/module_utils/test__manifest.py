@@ -173,6 +173,10 @@ ONE = [
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\nspec: &a [*a]\n",
         "document 1: is nested more than 200 levels deep, or an alias (*) in it holds itself.",
     ),
+    (
+        "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 9)),
+        "document 1, line 1: its aliases (*) stand for more than 1000000 values.",
+    ),
     ([{**config(), "spec": json.loads("[" * 300 + "]" * 300)}], "manifests[0]: is nested more than 200 levels deep, or an alias (*) in it holds itself."),
     ([{**config(), "kind": "Secret", "stringData": {"a": "caf\udce9"}}], UNSAYABLE),
     ([{**config(), "spec": float("nan")}], UNSAYABLE),
