@@ -23,6 +23,7 @@ from ansible_collections.slipway.mlops.plugins.module_utils._xfs_plan import ABS
 
 LOCK = "/var/lib/slipway/xfs_datafs.lock"
 LOCK_WAIT_SECONDS = 60
+PODS_END_SECONDS = 75  # those of AIStore have 60 for their end (terminationGracePeriodSeconds), and the kubelet needs some
 
 
 @dataclass
@@ -284,10 +285,19 @@ def _unmount(step: Step) -> None:
     except Failed as error:
         users = _users(path)
         raise Failed("{}{}".format(error, "; in use by " + ", ".join(users) if users else "")) from None
-    if mount:
-        others = _xfs_observe.mounted_elsewhere(_block_probe.Host(), mount.number)
-        if others:
-            raise Failed("is unmounted here, but goes on in {}; end those processes".format(", ".join(others)))
+    others = _elsewhere(mount.number) if mount else ()
+    if others:
+        raise Failed("is unmounted here, but goes on in {}; end those processes".format(", ".join(others)))
+
+
+def _elsewhere(number: str) -> tuple[str, ...]:
+    """Who still has the device mounted after a while. Containers keep what they had, and a pod that was just deleted ends in its own time."""
+    end = time.monotonic() + PODS_END_SECONDS
+    while True:
+        others = _xfs_observe.mounted_elsewhere(_block_probe.Host(), number)
+        if not others or time.monotonic() > end:
+            return others
+        time.sleep(0.5)
 
 
 def _remove_point(step: Step, outcome: Outcome) -> None:

@@ -142,6 +142,17 @@ def test_each_way_to_keep_access_times_is_changed_once(host: Sandbox) -> None:
         assert {"noatime", "relatime", "strictatime"} & set(again["disks"][0]["options"]) == reported
 
 
+def test_a_container_that_ends_is_waited_for(host: Sandbox) -> None:
+    """Containers have a disk mounted in namespaces of their own, and those of a deleted pod still do when uninstall.yml comes to its disk."""
+    disk = {"device": host.disk("a"), "path": "/srv/disk0"}
+    host.datafs(disk)
+    argv = host.command("unshare", "--mount", "--propagation", "private", "sh", "-c", "echo there && exec sleep 4")
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as container:
+        assert container.stdout is not None and container.stdout.readline() == b"there\n"
+        assert host.datafs(disk, state="unmounted")["disks"][0]["actions"] == ["unmount"]
+        assert container.poll() is not None, "it still had the disk mounted"
+
+
 def test_unmounted_absent_and_back(host: Sandbox) -> None:
     disks = two(host)[:1]
     host.datafs(*disks)
